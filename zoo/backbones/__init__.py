@@ -1,0 +1,20 @@
+"""Generators and discriminators for images of 8 to 128 pixels, any channels, and for points."""
+
+from zoo.backbones.autoencoder import Autoencoder, DecoderGenerator
+from zoo.backbones.base import Discriminator, Generator
+from zoo.backbones.dcgan import DCGANDiscriminator, DCGANGenerator
+from zoo.backbones.mlp import MLPDiscriminator, MLPGenerator
+from zoo.backbones.resnet import ResNetDiscriminator, ResNetGenerator
+
+__all__ = [
+    "Autoencoder",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "DecoderGenerator",
+    "Discriminator",
+    "Generator",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "ResNetDiscriminator",
+    "ResNetGenerator",
+]

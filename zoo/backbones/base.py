@@ -1,0 +1,160 @@
+"""What all backbones share: the two interfaces, image shapes, labels and normalisation layers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, assert_never, get_args
+
+import torch
+from torch import Tensor, nn
+
+Norm = Literal["batch", "layer", "instance", "none"]
+NORMS: tuple[Norm, ...] = get_args(Norm)
+
+SIZES = (8, 16, 32, 64, 128)
+
+
+class Generator(nn.Module):
+    """z (N, latent_dim) -> samples (N, *image_shape).
+
+    With `num_classes`, a label's learned embedding, of `latent_dim` numbers that start as N(0, 1)
+    like z itself, is concatenated to z (the conditional GAN of Mirza & Osindero, 2014).
+
+    A subclass sets `net`, which maps (N, input_dim) to (N, *image_shape).
+    """
+
+    net: nn.Module
+
+    def __init__(self, image_shape: Sequence[int], latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        check_at_least(self, 1, latent_dim=latent_dim, num_classes=num_classes)
+        self.image_shape = tuple(image_shape)
+        self.latent_dim = latent_dim
+        self.num_classes = num_classes
+        self.embed = None if num_classes is None else nn.Embedding(num_classes, latent_dim)
+        self.input_dim = latent_dim if num_classes is None else 2 * latent_dim
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Map z (N, latent_dim) and labels (N,), int64, to samples (N, *image_shape).
+
+        Raises ValueError for labels that are missing, not asked for, or not (N,).
+        """
+        check_labels(self, labels, len(z))
+        if self.embed is not None:
+            z = torch.cat([z, self.embed(labels)], dim=1)
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """x (N, *image_shape) -> score (N,) and features {"hidden": (N, hidden_dim)}.
+
+    The score is an unbounded logit or critic value, linear in the hidden representation. With
+    `num_classes` it is <embed(y), hidden> more: the projection discriminator (Miyato & Koyama,
+    2018), whose embedding starts Xavier-uniform as in the authors' code.
+
+    A subclass sets `trunk`, which maps (N, *image_shape) to (N, hidden_dim).
+    """
+
+    energy = False
+    trunk: nn.Module
+
+    def __init__(self, image_shape: Sequence[int], hidden_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        check_at_least(self, 1, num_classes=num_classes)
+        self.image_shape = tuple(image_shape)
+        self.num_classes = num_classes
+        self.head = nn.Linear(hidden_dim, 1)
+        self.embed = None if num_classes is None else nn.Embedding(num_classes, hidden_dim)
+        if self.embed is not None:
+            nn.init.xavier_uniform_(self.embed.weight)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score x (N, *image_shape), given labels (N,), int64, when conditional.
+
+        Raises ValueError for an x of another shape, and for labels that are missing, not asked
+        for, or not (N,).
+        """
+        check_input(self, x)
+        check_labels(self, labels, len(x))
+        hidden = self.trunk(x)
+        score = self.head(hidden).squeeze(1)
+        if self.embed is not None:
+            score = score + (self.embed(labels) * hidden).sum(1)
+        return score, {"hidden": hidden}
+
+
+def norm2d(norm: Norm, channels: int) -> nn.Module:
+    """Return the normalisation of maps (N, C, H, W), each with a gain and a bias per channel.
+
+    "batch": over (N, H, W) per channel. "layer": over (C, H, W) per sample, that is
+    GroupNorm(1, C), whose affine is per channel and not per element. "instance": over (H, W) per
+    sample and channel. "none": the identity.
+    """
+    match norm:
+        case "batch":
+            return nn.BatchNorm2d(channels)
+        case "layer":
+            return nn.GroupNorm(1, channels)
+        case "instance":
+            return nn.InstanceNorm2d(channels, affine=True)
+        case "none":
+            return nn.Identity()
+        case _:
+            assert_never(norm)
+
+
+def xavier(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
+    """Set the layer's weights Xavier-uniform with `gain` and its bias to 0; return the layer."""
+    nn.init.xavier_uniform_(layer.weight, gain)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def square_shape(net: nn.Module, image_shape: Sequence[int]) -> tuple[int, int]:
+    """Return the C and S of an image_shape (C, S, S) with S in `SIZES`; else raise ValueError."""
+    shape = tuple(image_shape)
+    if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] not in SIZES:
+        raise ValueError(
+            f"{type(net).__name__}: image_shape is {shape}; "
+            f"a convolutional net takes (C, S, S) with C >= 1 and S one of {SIZES}"
+        )
+    return shape[0], shape[1]
+
+
+def doublings(first: int, last: int) -> list[int]:
+    """Return first, 2 first, 4 first, ..., last; empty when last < first."""
+    return [first << k for k in range((last // first).bit_length())]
+
+
+def check_at_least(net: nn.Module, minimum: int, **values: int | None) -> None:
+    """Raise ValueError for the first named size below `minimum`; None passes."""
+    for name, value in values.items():
+        if value is not None and value < minimum:
+            raise ValueError(f"{type(net).__name__}: {name} is {value}; it must be at least {minimum}")
+
+
+def check_choice(net: nn.Module, choices: tuple[Any, ...], **values: Any) -> None:
+    """Raise ValueError for the first named value that is not among the choices."""
+    for name, value in values.items():
+        if value not in choices:
+            raise ValueError(f"{type(net).__name__}: {name} is {value!r}; choose from {choices}")
+
+
+def check_input(net: nn.Module, x: Tensor) -> None:
+    """Raise ValueError unless x is a batch of the net's image_shape."""
+    if x.shape[1:] != net.image_shape:
+        raise ValueError(
+            f"{type(net).__name__}: got x of shape {tuple(x.shape)}; "
+            f"it was built for (N, *image_shape) with image_shape {net.image_shape}"
+        )
+
+
+def check_labels(net: Generator | Discriminator, labels: Tensor | None, n: int) -> None:
+    """Raise ValueError unless labels are (n,) for a conditional net and None for any other."""
+    name = type(net).__name__
+    if net.num_classes is None:
+        if labels is not None:
+            raise ValueError(f"{name}: got labels, but is unconditional; set num_classes")
+    elif labels is None:
+        raise ValueError(f"{name}: num_classes is {net.num_classes}, so labels (N,) are needed")
+    elif labels.shape != (n,):
+        raise ValueError(f"{name}: labels have shape {tuple(labels.shape)}; expected ({n},)")

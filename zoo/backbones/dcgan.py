@@ -1,0 +1,119 @@
+"""DCGAN (Radford, Metz & Chintala, 2016): strided convolutions between an image and a 4x4 map."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from zoo.backbones.base import (
+    NORMS,
+    Discriminator,
+    Generator,
+    Norm,
+    check_at_least,
+    check_choice,
+    doublings,
+    norm2d,
+    square_shape,
+)
+
+
+class DCGANGenerator(Generator):
+    """z is projected to a 4x4 map; transposed convolutions double it up to the image; tanh.
+
+    The map of r pixels a side has width * S / (2r) channels in an S-pixel net, at most 8 width:
+    512, 256, 128, 64 for the paper's 64 pixels and width 64. ReLU and `norm` follow every layer
+    but the last. Weights start as N(0, 0.02), gains as N(1, 0.02), biases at 0.
+
+    Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64. Raises
+    ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown
+    norm (see `norm2d`) or sizes below 1.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int = 128,
+        width: int = 64,
+        norm: Norm = "batch",
+        num_classes: int | None = None,
+    ) -> None:
+        channels, size = square_shape(self, image_shape)
+        check_at_least(self, 1, width=width)
+        check_choice(self, NORMS, norm=norm)
+        super().__init__(image_shape, latent_dim, num_classes)
+        widths = _widths(size, width)
+        bias = norm == "none"
+        layers: list[nn.Module] = [
+            nn.Unflatten(1, (self.input_dim, 1, 1)),
+            nn.ConvTranspose2d(self.input_dim, widths[0], 4, bias=bias),
+            norm2d(norm, widths[0]),
+            nn.ReLU(),
+        ]
+        for c_in, c_out in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias),
+                norm2d(norm, c_out),
+                nn.ReLU(),
+            ]
+        layers += [
+            nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1),
+            nn.Tanh(),
+        ]
+        self.net = nn.Sequential(*layers)
+        self.net.apply(_init)
+
+
+class DCGANDiscriminator(Discriminator):
+    """The generator's mirror: convolutions halve the image down to a 4x4 map, scored linearly.
+
+    Channels as in `DCGANGenerator`. LeakyReLU(0.2) follows every convolution, `norm` every one but
+    the first (an 8-pixel net has no other). features["hidden"] is the flattened 4x4 map. Weights
+    start as N(0, 0.02), gains as N(1, 0.02), biases at 0.
+
+    Deviations: 4x4 kernels instead of 5x5, other sizes than 64. Raises ValueError unless
+    image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown norm (see `norm2d`)
+    or sizes below 1.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        width: int = 64,
+        norm: Norm = "batch",
+        num_classes: int | None = None,
+    ) -> None:
+        channels, size = square_shape(self, image_shape)
+        check_at_least(self, 1, width=width)
+        check_choice(self, NORMS, norm=norm)
+        widths = _widths(size, width)[::-1]
+        super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, widths[0], 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+        ]
+        for c_in, c_out in pairwise(widths):
+            layers += [
+                nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=norm == "none"),
+                norm2d(norm, c_out),
+                nn.LeakyReLU(0.2),
+            ]
+        self.trunk = nn.Sequential(*layers, nn.Flatten())
+        self.trunk.apply(_init)
+        self.head.apply(_init)
+
+
+def _widths(size: int, width: int) -> list[int]:
+    """Return the channels of the maps of 4, 8, ..., size / 2 pixels."""
+    return [width * min(8, size // (2 * r)) for r in doublings(4, size // 2)]
+
+
+def _init(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+    elif isinstance(layer, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d):
+        nn.init.normal_(layer.weight, 1.0, 0.02)
+    else:
+        return
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,120 @@
+"""Fully connected networks, for points and for small images."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal, assert_never, get_args
+
+from torch import Tensor, nn
+
+from zoo.backbones.base import Discriminator, Generator, check_at_least, check_choice
+
+VectorNorm = Literal["batch", "layer", "none"]
+
+
+class MLPGenerator(Generator):
+    """`depth` hidden ReLU layers of `width` units, then a linear layer.
+
+    The toy nets of Metz et al. (Unrolled GAN, 2017) have depth 2, width 128, latent_dim 256 and
+    init_gain 0.8. Points, image_shape (D,), leave the linear layer unbounded; images, (C, H, W)
+    of any size, pass a tanh.
+
+    `norm` ("batch", "layer" or "none") stands before each ReLU. With `init_gain`, weights start
+    orthogonal with that gain and biases at 0; None keeps torch's default. Raises ValueError for
+    any other image_shape or norm, and for sizes below 1 (depth: below 0).
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int = 128,
+        width: int = 256,
+        depth: int = 3,
+        norm: VectorNorm = "none",
+        num_classes: int | None = None,
+        init_gain: float | None = None,
+    ) -> None:
+        size = _flat_size(self, image_shape)
+        super().__init__(image_shape, latent_dim, num_classes)
+        self.net = nn.Sequential(
+            *_hidden_layers(self, self.input_dim, width, depth, norm),
+            nn.Linear(width if depth else self.input_dim, size),
+            nn.Unflatten(1, self.image_shape),
+            nn.Tanh() if len(self.image_shape) == 3 else nn.Identity(),
+        )
+        _init_orthogonal(self, init_gain)
+
+
+class MLPDiscriminator(Discriminator):
+    """`depth` hidden ReLU layers of `width` units on the flattened x times `input_scale`.
+
+    The toy net of Metz et al. (Unrolled GAN, 2017) has depth 1, width 128, input_scale 0.25 and
+    init_gain 0.8. The last hidden layer is features["hidden"]; with depth 0 that is the scaled
+    input itself, and the score a linear critic. Takes points (D,) and images (C, H, W).
+
+    `norm` ("batch", "layer" or "none") stands before each ReLU. With `init_gain`, weights start
+    orthogonal with that gain and biases at 0; None keeps torch's default. Raises ValueError for
+    any other image_shape or norm, and for sizes below 1 (depth: below 0).
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        width: int = 256,
+        depth: int = 3,
+        norm: VectorNorm = "none",
+        num_classes: int | None = None,
+        input_scale: float = 1.0,
+        init_gain: float | None = None,
+    ) -> None:
+        size = _flat_size(self, image_shape)
+        layers = _hidden_layers(self, size, width, depth, norm)
+        super().__init__(image_shape, width if depth else size, num_classes)
+        self.input_scale = input_scale
+        self.trunk = nn.Sequential(nn.Flatten(), *layers)
+        _init_orthogonal(self, init_gain)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score x (N, *image_shape), given labels (N,), int64, when conditional."""
+        return super().forward(self.input_scale * x, labels)
+
+
+def _flat_size(net: nn.Module, image_shape: Sequence[int]) -> int:
+    shape = tuple(image_shape)
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise ValueError(
+            f"{type(net).__name__}: image_shape is {shape}; "
+            "an MLP takes points (D,) or images (C, H, W), all at least 1"
+        )
+    return prod(shape)
+
+
+def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: VectorNorm) -> list[nn.Module]:
+    check_at_least(net, 1, width=width)
+    check_at_least(net, 0, depth=depth)
+    check_choice(net, get_args(VectorNorm), norm=norm)
+    layers: list[nn.Module] = []
+    for fan_in in [in_dim, *[width] * depth][:depth]:
+        layers += [nn.Linear(fan_in, width, bias=norm == "none"), _norm1d(norm, width), nn.ReLU()]
+    return layers
+
+
+def _norm1d(norm: VectorNorm, width: int) -> nn.Module:
+    match norm:
+        case "batch":
+            return nn.BatchNorm1d(width)
+        case "layer":
+            return nn.LayerNorm(width)
+        case "none":
+            return nn.Identity()
+        case _:
+            assert_never(norm)
+
+
+def _init_orthogonal(net: nn.Module, gain: float | None) -> None:
+    if gain is None:
+        return
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.orthogonal_(layer.weight, gain)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,168 @@
+"""Residual networks of WGAN-GP (Gulrajani et al., 2017) and SNGAN (Miyato et al., 2018)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import sqrt
+
+from torch import Tensor, nn
+
+from zoo.backbones.base import (
+    NORMS,
+    Discriminator,
+    Generator,
+    Norm,
+    check_at_least,
+    check_choice,
+    doublings,
+    norm2d,
+    square_shape,
+    xavier,
+)
+
+
+class ResNetGenerator(Generator):
+    """A linear layer to a 4x4 map, residual blocks that double it, norm-ReLU-conv-tanh.
+
+    Up to 32 pixels every map has `width` channels: the papers' CIFAR-10 nets, with width 128 in
+    WGAN-GP and 256 in SNGAN. Above, `width` is that of the S-pixel maps and the map of r pixels
+    has S / r times as many, at most 8: with width 64, WGAN-GP's 64-pixel net.
+
+    Upsampling is nearest neighbour. Weights start Xavier-uniform, with gain sqrt(2) in the
+    residual branches and 1 elsewhere, biases at 0. Deviations: labels enter beside z, not through
+    conditional batch norm; 128 pixels start from 8 width, not SNGAN's 16. Raises ValueError unless
+    image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown norm (see `norm2d`)
+    or sizes below 1.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int = 128,
+        width: int = 128,
+        norm: Norm = "batch",
+        num_classes: int | None = None,
+    ) -> None:
+        channels, size = square_shape(self, image_shape)
+        check_at_least(self, 1, width=width)
+        check_choice(self, NORMS, norm=norm)
+        super().__init__(image_shape, latent_dim, num_classes)
+        widths = [width * (min(8, size // r) if size > 32 else 1) for r in doublings(4, size)]
+        project = nn.Linear(self.input_dim, 16 * widths[0])
+        self.net = nn.Sequential(
+            xavier(project),
+            nn.Unflatten(1, (widths[0], 4, 4)),
+            *[_up_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
+            norm2d(norm, widths[-1]),
+            nn.ReLU(),
+            _conv(widths[-1], channels, 3),
+            nn.Tanh(),
+        )
+
+
+class ResNetDiscriminator(Discriminator):
+    """Residual blocks that halve the image to 8x8, two that keep the size, ReLU, sum pooling.
+
+    Up to 32 pixels every map has `width` channels: the papers' CIFAR-10 nets, with width 128 in
+    both. Above, `width` is that of the S/2-pixel maps, and doubles as the map halves. An 8-pixel
+    image is halved once, to 4x4.
+
+    The first block is SNGAN's, without an activation or norm at its input and without norm inside;
+    the others are pre-activated with `norm`. Halving is average pooling. features["hidden"] is the
+    ReLU of the last map *summed* over its pixels, as in SNGAN (WGAN-GP takes the mean). Weights
+    start Xavier-uniform, with gain sqrt(2) in the residual branches and 1 elsewhere, biases at 0.
+
+    Deviation: above 32 pixels the papers go on to 4x4 and end in one flat block or none. Raises
+    ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown
+    norm (see `norm2d`) or sizes below 1.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        width: int = 128,
+        norm: Norm = "none",
+        num_classes: int | None = None,
+    ) -> None:
+        channels, size = square_shape(self, image_shape)
+        check_at_least(self, 1, width=width)
+        check_choice(self, NORMS, norm=norm)
+        halved = doublings(min(8, size // 2), size // 2)[::-1]
+        widths = [width * (size // (2 * r) if size > 32 else 1) for r in halved]
+        super().__init__(image_shape, hidden_dim=widths[-1], num_classes=num_classes)
+        xavier(self.head)
+        self.trunk = nn.Sequential(
+            _first_block(channels, widths[0]),
+            *[_down_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
+            _flat_block(widths[-1], norm),
+            _flat_block(widths[-1], norm),
+            nn.ReLU(),
+            _SumPool(),
+        )
+
+
+class _Residual(nn.Module):
+    def __init__(self, branch: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.branch(x) + self.shortcut(x)
+
+
+class _SumPool(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((2, 3))
+
+
+def _up_block(c_in: int, c_out: int, norm: Norm) -> nn.Module:
+    return _Residual(
+        nn.Sequential(
+            norm2d(norm, c_in),
+            nn.ReLU(),
+            nn.Upsample(scale_factor=2),
+            _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
+            norm2d(norm, c_out),
+            nn.ReLU(),
+            _conv(c_out, c_out, 3, gain=sqrt(2)),
+        ),
+        nn.Sequential(nn.Upsample(scale_factor=2), _conv(c_in, c_out, 1)),
+    )
+
+
+def _first_block(c_in: int, c_out: int) -> nn.Module:
+    return _Residual(
+        nn.Sequential(
+            _conv(c_in, c_out, 3, gain=sqrt(2)),
+            nn.ReLU(),
+            _conv(c_out, c_out, 3, gain=sqrt(2)),
+            nn.AvgPool2d(2),
+        ),
+        nn.Sequential(nn.AvgPool2d(2), _conv(c_in, c_out, 1)),
+    )
+
+
+def _down_block(c_in: int, c_out: int, norm: Norm) -> nn.Module:
+    return _Residual(
+        nn.Sequential(*_preactivated(c_in, c_out, norm), nn.AvgPool2d(2)),
+        nn.Sequential(_conv(c_in, c_out, 1), nn.AvgPool2d(2)),
+    )
+
+
+def _flat_block(channels: int, norm: Norm) -> nn.Module:
+    return _Residual(nn.Sequential(*_preactivated(channels, channels, norm)), nn.Identity())
+
+
+def _preactivated(c_in: int, c_out: int, norm: Norm) -> list[nn.Module]:
+    return [
+        norm2d(norm, c_in),
+        nn.ReLU(),
+        _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
+        norm2d(norm, c_out),
+        nn.ReLU(),
+        _conv(c_out, c_out, 3, gain=sqrt(2)),
+    ]
+
+
+def _conv(c_in: int, c_out: int, kernel: int, *, gain: float = 1.0, bias: bool = True) -> nn.Module:
+    return xavier(nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=bias), gain)

@@ -1,0 +1,50 @@
+"""Small games for the tests: nets of a few units, data of a few points, a bare Trainer."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from zoo.backbones import MLPDiscriminator, MLPGenerator
+from zoo.gan import GAN
+
+
+def points(batches: int = 4, n: int = 8, *, seed: int = 0, dtype=torch.float32) -> list[tuple[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [(torch.randn(n, 2, generator=generator, dtype=dtype),) for _ in range(batches)]
+
+
+def networks(*, norm: str = "none", seed: int = 0, d_norm: str = "none") -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(seed)
+    return (
+        MLPGenerator((2,), latent_dim=6, width=5, depth=2, norm=norm),
+        MLPDiscriminator((2,), width=7, depth=2, norm=d_norm),
+    )
+
+
+def trainer(**kwargs: Any) -> Trainer:
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "max_epochs": 1,
+    }
+    return Trainer(**{**quiet, **kwargs})
+
+
+def fit(gan: GAN, data: list, *, ckpt_path: str | None = None, **kwargs: Any) -> Trainer:
+    made = trainer(**kwargs)
+    made.fit(gan, DataLoader(data, batch_size=None), ckpt_path=ckpt_path)
+    return made
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

@@ -1,0 +1,24 @@
+"""A zoo of generative adversarial networks on PyTorch Lightning.
+
+    from zoo import backbones, variants
+    gan = variants.WGANGP(backbones.DCGANGenerator((1, 32, 32)), backbones.DCGANDiscriminator((1, 32, 32), norm="none"))
+
+`zoo.GAN` is the game that every variant plays, `zoo.load` reads a checkpoint of a run.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["GAN", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GAN":
+        from zoo.gan import GAN
+
+        return GAN
+    if name == "load":
+        from zoo.hub.load import load
+
+        return load
+    raise AttributeError(f"module 'zoo' has no attribute {name!r}")

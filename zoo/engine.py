@@ -1,0 +1,130 @@
+"""Players with an optimiser each, under Lightning's manual optimisation: the one place that steps, counts and saves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from zoo import ranks
+from zoo.noise import Noise
+from zoo.schedules import Schedule
+
+
+class Engine(LightningModule, ABC):
+    """Knows that there are players; nothing of what they play.
+
+    Lightning counts every optimiser's step in `global_step`. Here the optimisers step through the strategy, which
+    counts nothing, and `count` adds one a batch, so that `global_step`, batches, the loggers' step, `max_steps` and
+    checkpoint intervals are one number.
+    """
+
+    def __init__(
+        self,
+        optimizers: dict[str, OptimizerCallable],
+        schedules: dict[str, Schedule | None],
+        clip_norm: float | None,
+    ) -> None:
+        super().__init__()
+        if clip_norm is not None and clip_norm <= 0:
+            raise ValueError(f"{type(self).__name__}: clip_norm must be above 0, got {clip_norm}")
+        self.automatic_optimization = False
+        self._makers, self._schedules, self.clip_norm = optimizers, schedules, clip_norm
+        self.steps = self.images = self.g_moves = 0
+        self.noise = Noise(torch.initial_seed())
+        self.latest: dict[str, Tensor | float] = {}
+
+    @abstractmethod
+    def players(self) -> dict[str, nn.Module]:
+        """Who can move; each has one optimiser. The first letter, d or g, says whose settings it takes."""
+
+    @property
+    def kimg(self) -> float:
+        """Thousands of real images dealt so far, over all ranks."""
+        return self.images / 1000
+
+    def step(self, loss: Tensor, movers: Sequence[str]) -> None:
+        """One step of these players on a loss; no other gradient is touched.
+
+        Only the movers' gradients cross the ranks, in one exchange: Lightning's own would send every parameter.
+        """
+        players = self.players()
+        parameters = [p for name in movers for p in players[name].parameters() if p.requires_grad]
+        for parameter in parameters:
+            parameter.grad = None
+        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+        with unsynced():
+            self.manual_backward(loss, inputs=parameters)
+        ranks.average_gradients(parameters)
+        for name in movers:
+            optimizer = self.trainer.optimizers[list(players).index(name)]
+            self._set_rate(name, optimizer)
+            self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+
+    def count(self, images: int) -> None:
+        """One batch more, with this many images on each rank; logs on the steps that will be written."""
+        self.steps += 1
+        self.images += images * self.trainer.world_size
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        every = self.trainer.log_every_n_steps
+        if every and self.steps % every == 0:
+            row = {"progress/kimg": self.kimg, **self.latest}
+            self.log_dict(row, sync_dist=self.trainer.world_size > 1)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimiser a player."""
+        made = []
+        for name, net in self.players().items():
+            optimizer = self._makers[name[0]](net.parameters())
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+            made.append(optimizer)
+        return made
+
+    def on_fit_start(self) -> None:
+        """Give every rank its rows of one stream of noise."""
+        self.noise = Noise(
+            self.trainer.strategy.broadcast(self.noise.seed),
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+            device=self.device,
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip, once gradients are unscaled."""
+        if self.clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the counters and the seed."""
+        ranks.broadcast_buffers(self)
+        checkpoint["game"] = {
+            "steps": self.steps,
+            "images": self.images,
+            "g_moves": self.g_moves,
+            "seed": self.noise.seed,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the counters and the seed back."""
+        game = checkpoint.get("game")
+        if game is None:
+            raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
+        self.steps, self.images = game["steps"], game["images"]
+        self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
+
+    def _set_rate(self, name: str, optimizer: torch.optim.Optimizer) -> None:
+        schedule = self._schedules[name[0]]
+        if schedule is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * schedule(self.kimg)
+        self.latest[f"lr/{name}"] = optimizer.param_groups[0]["lr"]

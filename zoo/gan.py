@@ -1,0 +1,304 @@
+"""The game that every variant plays: deal a batch, let the players move in turn, count once.
+
+A variant writes its two lines of the loss table (`d_loss`, `g_loss`). The rest of the five choices, backbones,
+dynamics, stabilizers and data, are objects handed to it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from typing import ClassVar
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from zoo.dynamics import Alternating, Dynamics
+from zoo.engine import Engine
+from zoo.freezing import buffers_kept, evaluating, frozen
+from zoo.noise import Noise
+from zoo.optim import Adam
+from zoo.schedules import Schedule
+from zoo.stabilizers import Stabilizer
+from zoo.types import Batch, Critic, Data, Role, State, Terms, Turn, Verdict
+
+
+class GAN(Engine):
+    """A generator and a discriminator at play; subclass it with the two lines of a loss table.
+
+    From Python it needs its two networks only: `WGANGP(generator, discriminator)` has the paper's constants.
+
+    Args:
+        generator: z (N, latent_dim) to images (N, C, H, W) in [-1, 1] or points (N, 2); shows `latent_dim`
+            and `num_classes` where it takes labels.
+        discriminator: images to scores (N,), or to (scores, features); no sigmoid at its end.
+        dynamics: who moves when. None is the paper's own, else one move each.
+        stabilizers: applied in order.
+        g_optimizer: makes the generator's optimiser from its parameters.
+        d_optimizer: makes the discriminator's.
+        g_scheduler: kimg to a factor on the generator's learning rate.
+        d_scheduler: kimg to a factor on the discriminator's.
+        ema_decay: in [0, 1): keep an average of the generator's weights with this decay per generator move, and sample
+            from it. Early on the decay is (1 + t) / (10 + t) after t moves if that is smaller, so that short runs
+            forget the initial weights; buffers are copied, not averaged.
+        clip_norm: scale each player's gradient down to this norm where it is larger.
+
+    Raises:
+        ValueError: where networks, stabilizers and objective do not go together.
+    """
+
+    energy_based: ClassVar[bool] = False  # whether D must be an autoencoder that returns energies
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        dynamics: Dynamics | None = None,
+        stabilizers: Sequence[Stabilizer] | None = None,
+        g_optimizer: OptimizerCallable = Adam,
+        d_optimizer: OptimizerCallable = Adam,
+        g_scheduler: Schedule | None = None,
+        d_scheduler: Schedule | None = None,
+        ema_decay: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        optimizers = {"g": g_optimizer, "d": d_optimizer}
+        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm)
+        name = type(self).__name__
+        if getattr(discriminator, "energy", False) != self.energy_based:
+            wanted = "an autoencoder (zoo.backbones.Autoencoder)" if self.energy_based else "scores, not energies"
+            raise ValueError(
+                f"{name} cannot use {type(discriminator).__name__} as its discriminator: it needs {wanted}"
+            )
+        latent_dim = getattr(generator, "latent_dim", None)
+        if not isinstance(latent_dim, int):
+            raise ValueError(f"{name}: {type(generator).__name__} must have latent_dim, the width of its z, as an int")
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise ValueError(f"{name}: ema_decay must be in [0, 1), got {ema_decay}")
+        self.generator, self.discriminator = generator, discriminator
+        self.latent_dim = latent_dim
+        self.num_classes: int | None = getattr(generator, "num_classes", None)
+        self.dynamics = dynamics or Alternating()
+        self.stabilizers = nn.ModuleList(stabilizers or ())
+        for stabilizer in self._stabilizers():
+            stabilizer.prepare(self)
+        self.ema_decay = ema_decay
+        self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
+        self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
+
+    # Level 1: the loss table.
+
+    @abstractmethod
+    def d_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """What D minimises, from scores D(x) and D(G(z)), each (N,); a scalar."""
+
+    @abstractmethod
+    def g_loss(self, d_fake: Tensor) -> Tensor:
+        """What G minimises, from scores D(G(z)) (N,); a scalar."""
+
+    # Level 2: for papers that change the structure.
+
+    def sample_latent(self, n: int, noise: Noise) -> Tensor:
+        """Latents z, (n, latent_dim), standard normal unless a paper says otherwise."""
+        return noise.normal(n, self.latent_dim, dtype=self._float)
+
+    def generate(self, z: Tensor, labels: Tensor | None, *, ema: bool = False) -> Tensor:
+        """G(z); labels enter only a conditional generator."""
+        net = self.generator_ema if ema and self.generator_ema is not None else self.generator
+        return net(z) if self.num_classes is None else net(z, labels)
+
+    def given(self, batch: Batch, role: Role) -> tuple[Tensor, ...]:
+        """What D sees beside an image: the labels, if it is conditional."""
+        conditional = getattr(self.discriminator, "num_classes", None) is not None
+        return (batch.labels,) if conditional and batch.labels is not None else ()
+
+    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+        """Named parts of D's loss, scalars."""
+        return {"adversarial": self.d_loss(real.score, fake.score)}
+
+    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+        """Named parts of G's loss, scalars."""
+        return {"adversarial": self.g_loss(fake.score)}
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The kinds of move, in the order in which a round plays them."""
+        return (
+            Turn("d", ("d",), self._d_turn, side="d"),
+            Turn("g", ("g",), self._g_turn, side="g"),
+        )
+
+    def players(self) -> dict[str, nn.Module]:
+        """Who can move; each has one optimiser. The first letter, d or g, says whose settings it takes."""
+        return {"d": self.discriminator, "g": self.generator}
+
+    def after_turn(self, turn: Turn) -> None:
+        """Update the variant's own state."""
+
+    # The game itself.
+
+    def critic(self, x: Tensor, *given: Tensor, role: Role = "fake", state: State | None = None) -> Verdict:
+        """The one door to D: perturb x (N, ...), then score it.
+
+        `state` stands in for D's parameters and buffers, as names to tensors, and D itself stays as it is.
+        """
+        for stabilizer in self._stabilizers():
+            x = stabilizer.perturb(x, role=role, kimg=self.kimg, noise=self.noise)
+        if state is None:
+            said = self.discriminator(x, *given)
+        else:
+            said = functional_call(self.discriminator, state, (x, *given))
+        score, features = said if isinstance(said, tuple) else (said, {})
+        return Verdict(score.reshape(len(x)), features)
+
+    def bind(self, batch: Batch, state: State | None = None) -> Critic:
+        """The critic that terms are given: it knows what goes with the batch's images."""
+
+        def critic(x: Tensor, role: Role) -> Verdict:
+            return self.critic(x, *self.given(batch, role), role=role, state=state)
+
+        return critic
+
+    def deal(self, data: Data, *, graph: bool) -> Batch:
+        """Real images and as many new fakes; with `graph`, the fakes lead back to the generator."""
+        real, labels = data[0], (data[1] if len(data) > 1 else None)
+        z = self.sample_latent(len(real), self.noise)
+        with torch.set_grad_enabled(graph):
+            fake = self.generate(z, labels)
+        if fake.shape != real.shape:
+            raise ValueError(
+                f"{type(self.generator).__name__} makes {tuple(fake.shape[1:])}, the data are "
+                f"{tuple(real.shape[1:])}: give the generator image_shape={tuple(real.shape[1:])}"
+            )
+        return Batch(real, labels, z, fake, self.noise)
+
+    def play(self, turn: Turn, data: Data) -> None:
+        """Deal, and let the turn's movers move."""
+
+        def terms() -> Terms:
+            batch = self.deal(data, graph=turn.side == "g")
+            return turn.terms(self.bind(batch), batch)
+
+        self.move(turn, terms)
+
+    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Iterable[str] = ()) -> None:
+        """One step of the turn's movers on the sum of `terms()`.
+
+        All other players are frozen before the forward pass, so nothing is spent on their gradients, and their buffers
+        are put back after it; players named in `differentiates` can still be differentiated through.
+        """
+        players = self.players()
+        others = [net for name, net in players.items() if name not in turn.movers]
+        idle = [net for name, net in players.items() if name not in {*turn.movers, *differentiates}]
+        with frozen(idle), buffers_kept(others):
+            values = terms()
+            loss = torch.stack(list(values.values())).sum()
+            self.step(loss, turn.movers)
+        if "g" in turn.movers:
+            self._update_ema()
+        self._remember(turn, loss, values)
+        self.after_turn(turn)
+        for stabilizer in self._stabilizers():
+            stabilizer.after_turn(turn, self)
+
+    def training_step(self, batch: Data | Tensor, batch_idx: int = 0) -> None:
+        """Play one batch and count it, whoever moved."""
+        data = (batch,) if isinstance(batch, Tensor) else batch
+        self.noise.begin(self.steps)
+        self.dynamics(self, data)
+        self.count(len(data[0]))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        z: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """Images (n, C, H, W) in [-1, 1], or points (n, 2), from the averaged generator when there is one.
+
+        Args:
+            n: how many.
+            seed: the same seed gives the same latents on every device; None draws one.
+            z: (n, latent_dim), instead of a seed.
+            labels: (n,) for a conditional generator; classes in turn if None.
+        """
+        if z is None:
+            seed = int(torch.randint(2**62, ())) if seed is None else seed
+            z = self.sample_latent(n, Noise(seed))
+        elif len(z) != n:
+            raise ValueError(f"sample: z has {len(z)} rows, n is {n}")
+        if labels is None and self.num_classes is not None:
+            labels = torch.arange(n) % self.num_classes
+        z = z.to(self.device)
+        labels = None if labels is None else labels.to(self.device)
+        with evaluating(self.generator if self.generator_ema is None else self.generator_ema):
+            chunks = [
+                self.generate(z[i : i + 256], None if labels is None else labels[i : i + 256], ema=True)
+                for i in range(0, n, 256)
+            ]
+        return torch.cat(chunks)
+
+    # What Lightning asks for.
+
+    def validation_step(self, batch: Data, batch_idx: int) -> None:
+        """Nothing: callbacks measure."""
+
+    def test_step(self, batch: Data, batch_idx: int) -> None:
+        """Nothing: callbacks measure."""
+
+    def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
+        """As many samples as the batch has images, (N, C, H, W) in [-1, 1]; a function of batch_idx."""
+        return self.sample(len(batch[0]), seed=batch_idx)
+
+    # Inside a move.
+
+    def _d_turn(self, critic: Critic, batch: Batch) -> Terms:
+        real, fake = critic(batch.real, "real"), critic(batch.fake, "fake")
+        self.verdicts["d"] = {"real": real.detach(), "fake": fake.detach()}
+        added = [s.d_terms(critic, batch, real, fake) for s in self._stabilizers()]
+        return _united(self.d_terms(critic, batch, real, fake), *added)
+
+    def _g_turn(self, critic: Critic, batch: Batch) -> Terms:
+        fake = critic(batch.fake, "fake")
+        self.verdicts["g"] = {"fake": fake.detach()}
+        added = [s.g_terms(critic, batch, fake) for s in self._stabilizers()]
+        return _united(self.g_terms(critic, batch, fake), *added)
+
+    def _update_ema(self) -> None:
+        self.g_moves += 1
+        if self.generator_ema is None or self.ema_decay is None:
+            return
+        decay = min(self.ema_decay, (1 + self.g_moves) / (10 + self.g_moves))
+        with torch.no_grad():
+            averaged, current = self.generator_ema, self.generator
+            torch._foreach_lerp_(list(averaged.parameters()), list(current.parameters()), 1 - decay)
+            for kept, new in zip(averaged.buffers(), current.buffers(), strict=True):
+                kept.copy_(new)
+
+    def _remember(self, turn: Turn, loss: Tensor, terms: Terms) -> None:
+        self.latest[f"loss/{turn.name}"] = loss.detach()
+        if len(terms) > 1:
+            self.latest |= {f"loss/{turn.name}/{k}": v.detach() for k, v in terms.items()}
+
+    def _stabilizers(self) -> Iterator[Stabilizer]:
+        yield from self.stabilizers  # type: ignore[misc]
+
+    @property
+    def _float(self) -> torch.dtype:
+        return next(self.generator.parameters()).dtype
+
+
+def _united(*parts: Terms) -> Terms:
+    """All terms in one; a name that comes again is numbered, as in gradient_penalty_2."""
+    terms: Terms = {}
+    for part in parts:
+        for name, value in part.items():
+            count = sum(key == name or key.startswith(f"{name}_") for key in terms)
+            terms[f"{name}_{count + 1}" if count else name] = value
+    return terms

@@ -1,0 +1,71 @@
+"""Random numbers as a function of (seed, step, draw, global sample index).
+
+Latents, interpolation weights and perturbations all come from here. They need no saved generator state: a resumed run
+asks for the same (step, draw) and gets the same numbers, and each rank reads the rows of the samples it holds, so the
+number of ranks does not change them either.
+"""
+
+import torch
+from torch import Tensor
+
+_MASK = (1 << 64) - 1
+
+
+def mix(*words: int) -> int:
+    """One well-spread 63-bit key from several integers (SplitMix64, Steele et al. 2014)."""
+    state = 0
+    for word in words:
+        state = (state + word + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+class Noise:
+    """A stream of keyed draws; `begin(step)` sets it to the first draw of a step.
+
+    Args:
+        seed: names the whole stream.
+        rank: this process; it reads rows `rank * n` to `(rank + 1) * n` of the global draw.
+        world_size: number of processes, each asking for the same number of rows.
+        device: where the numbers are made. A CPU and a GPU make different numbers from one key.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self._generator = torch.Generator(device)
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        """Start the draws of `step`."""
+        self._step, self._draw = step, 0
+
+    def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Standard normal, of `shape` (n, ...): the rows of this rank's n samples."""
+        full = self._global(shape, dtype).normal_(generator=self._next())
+        return self._mine(full, shape[0])
+
+    def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Uniform on [0, 1), of `shape` (n, ...): the rows of this rank's n samples."""
+        full = self._global(shape, dtype).uniform_(generator=self._next())
+        return self._mine(full, shape[0])
+
+    def _next(self) -> torch.Generator:
+        self._generator.manual_seed(mix(self.seed, self._step, self._draw))
+        self._draw += 1
+        return self._generator
+
+    def _global(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        rows = shape[0] * self.world_size
+        return torch.empty(rows, *shape[1:], dtype=dtype, device=self._generator.device)
+
+    def _mine(self, full: Tensor, n: int) -> Tensor:
+        return full[self.rank * n : (self.rank + 1) * n]

@@ -1,0 +1,92 @@
+"""Penalties on the critic's gradient: where it is taken × what its norm should be.
+
+| paper | where | target | weight |
+| --- | --- | --- | --- |
+| WGAN-GP (Gulrajani et al. 2017, eq. 3) | interpolates | two_sided | 10 |
+| WGAN-GP one-sided (ibid., section 4) | interpolates | one_sided | 10 |
+| R1 (Mescheder et al. 2018, eq. 9) | real | zero | γ/2 |
+| R2 (ibid., eq. 10) | fake | zero | γ/2 |
+| DRAGAN (Kodali et al. 2017) | near_real | two_sided | 10 |
+| DRAGAN, the lectures' form | near_real | squared_hinge | 10 |
+
+Pure functions: x is (N, ...) samples, a norm is (N,), one per sample, over all other dimensions.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from zoo.noise import Noise
+
+Where = Literal["interpolates", "real", "fake", "near_real", "near_real_gaussian"]
+Target = Literal["two_sided", "one_sided", "squared_hinge", "zero"]
+WHERE: tuple[str, ...] = get_args(Where)
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
+def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """‖∇ₓ score(x)‖₂ for each sample, differentiable a second time.
+
+    Right only for a `score` that judges each sample by itself: with batch statistics ∂score(x₀)/∂x₁ ≠ 0 and the sum
+    that is differentiated here mixes samples. Runs outside autocast, in float32 (or float64 if `x` is).
+
+    Args:
+        score: maps x to (N,) scores.
+        x: (N, ...); its own graph is cut, the penalty moves the critic only.
+
+    Returns:
+        (N,), with subgradient 0 where the norm is 0.
+    """
+    x = x.detach()
+    x = (x if x.dtype == torch.float64 else x.float()).requires_grad_(True)
+    with torch.autocast(x.device.type, enabled=False):
+        (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
+    return gradient.flatten(1).norm(dim=1)
+
+
+def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, scale: float = 0.5) -> Tensor:
+    """The points, (N, ...), at which a penalty looks.
+
+    Args:
+        where: `interpolates` αx + (1-α)G(z); `real` x; `fake` G(z); `near_real` x + α·scale·std(x)·u with u uniform on
+            [0, 1) per element, as DRAGAN's authors code it; `near_real_gaussian` x + scale·N(0, I), as their text says.
+            α is uniform on [0, 1), one per sample.
+        real: x.
+        fake: G(z), shaped like x.
+        noise: where α, u and the Gaussian come from.
+        scale: size of DRAGAN's neighbourhood. std(x) is one number over the batch held by this rank.
+    """
+    if where == "real":
+        return real
+    if where == "fake":
+        return fake
+    if where == "near_real_gaussian":
+        return real + scale * noise.normal(*real.shape, dtype=real.dtype)
+    alpha = noise.uniform(len(real), *[1] * (real.ndim - 1), dtype=real.dtype)
+    if where == "interpolates":
+        return alpha * real + (1 - alpha) * fake
+    if where == "near_real":
+        u = noise.uniform(*real.shape, dtype=real.dtype)
+        return real + alpha * scale * real.std(correction=0) * u
+    raise ValueError(f"unknown where {where!r}; choose from {', '.join(WHERE)}")
+
+
+def norm_penalty(target: Target, norm: Tensor, *, k: float = 1.0) -> Tensor:
+    """How far each norm is from its target, (N,), at least 0.
+
+    Args:
+        target: `two_sided` (‖∇‖-k)²; `one_sided` max(0, ‖∇‖-k)²; `squared_hinge` max(0, ‖∇‖²-k); `zero` ‖∇‖².
+        norm: (N,) gradient norms.
+        k: the norm wanted; unused by `zero`.
+    """
+    if target == "two_sided":
+        return (norm - k).square()
+    if target == "one_sided":
+        return (norm - k).relu().square()
+    if target == "squared_hinge":
+        return (norm.square() - k).relu()
+    if target == "zero":
+        return norm.square()
+    raise ValueError(f"unknown target {target!r}; choose from {', '.join(TARGETS)}")

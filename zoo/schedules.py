@@ -1,0 +1,65 @@
+"""Learning-rate schedules: pure functions from kimg to a factor on the optimiser's own rate.
+
+Being functions of kimg alone they have no state to save, and mean the same at any batch size, `d_steps` or number of
+ranks.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+
+class Schedule(ABC):
+    """Call it with the kimg so far; it returns the factor, at least 0."""
+
+    @abstractmethod
+    def __call__(self, kimg: float) -> float:
+        """The factor at `kimg`."""
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0 kimg, got {value}")
+
+
+class Linear(Schedule):
+    """1 until `start_kimg`, then a straight line to `end_factor` at `end_kimg`, then flat.
+
+    SNGAN (Miyato et al. 2018) decays to 0 over the whole run: `Linear(end_kimg=budget)`.
+    """
+
+    def __init__(self, end_kimg: float, start_kimg: float = 0.0, end_factor: float = 0.0) -> None:
+        _positive(end_kimg=end_kimg)
+        if not 0 <= start_kimg < end_kimg:
+            raise ValueError(f"start_kimg must be in [0, end_kimg={end_kimg}), got {start_kimg}")
+        self.start_kimg, self.end_kimg, self.end_factor = start_kimg, end_kimg, end_factor
+
+    def __call__(self, kimg: float) -> float:
+        """The factor at `kimg`."""
+        share = (kimg - self.start_kimg) / (self.end_kimg - self.start_kimg)
+        return 1 + min(max(share, 0.0), 1.0) * (self.end_factor - 1)
+
+
+class Step(Schedule):
+    """Multiplied by `factor` every `every_kimg`, never below `floor`. BEGAN halves its rate this way."""
+
+    def __init__(self, every_kimg: float, factor: float = 0.5, floor: float = 0.0) -> None:
+        _positive(every_kimg=every_kimg)
+        self.every_kimg, self.factor, self.floor = every_kimg, factor, floor
+
+    def __call__(self, kimg: float) -> float:
+        """The factor at `kimg`."""
+        return max(self.factor ** math.floor(kimg / self.every_kimg), self.floor)
+
+
+class Cosine(Schedule):
+    """Half a cosine from 1 at 0 kimg to `end_factor` at `end_kimg`, then flat (Loshchilov & Hutter 2017)."""
+
+    def __init__(self, end_kimg: float, end_factor: float = 0.0) -> None:
+        _positive(end_kimg=end_kimg)
+        self.end_kimg, self.end_factor = end_kimg, end_factor
+
+    def __call__(self, kimg: float) -> float:
+        """The factor at `kimg`."""
+        share = min(kimg / self.end_kimg, 1.0)
+        return self.end_factor + (1 - self.end_factor) * (1 + math.cos(math.pi * share)) / 2

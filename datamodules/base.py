@@ -1,0 +1,174 @@
+"""What all data modules share: splits in memory, their loaders, the shape of an image."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor, distributed
+from torch.nn import functional as F
+
+from datamodules.loader import TensorLoader
+
+IMAGE_SIZES = (8, 16, 32, 64, 128)
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+CHUNK = 4096  # images converted at a time, which bounds the memory of float32 intermediates
+
+
+class Split(NamedTuple):
+    """One split of a data set, in memory."""
+
+    data: Tensor  # uint8 (N, C, H, W), or float32 points (N, 2)
+    labels: Tensor | None = None  # (N,), int64
+
+
+class DataModule(LightningDataModule, ABC):
+    """Splits in memory, dealt by `TensorLoader`; a subclass says how they are loaded.
+
+    The constructor reads no data. `image_shape` ((C, H, W) or (2,)) and `num_classes` (None when
+    unlabelled) are known before `setup`, which loads `splits` once.
+
+    Training batches are full and shuffled by (seed, epoch), and a resumed run goes on with the
+    next one. Evaluation keeps the order of the set and deals every sample; prediction deals the
+    validation split, and so does testing where a set has no third split.
+
+    Raises ValueError for a batch_size below 1 and a seed outside [0, 2**32).
+    """
+
+    image_shape: tuple[int, ...]
+    flip: bool = False
+
+    def __init__(self, *, batch_size: int, seed: int) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"{type(self).__name__}: batch_size={batch_size} must be at least 1")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"{type(self).__name__}: seed={seed} must lie in [0, 2**32)")
+        self.batch_size, self.seed = batch_size, seed
+        self.splits: dict[str, Split] = {}
+        self._train: TensorLoader | None = None
+        self._resume_from: dict[str, int] = {}
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes, or None when the samples carry no labels."""
+        return None
+
+    @abstractmethod
+    def load(self) -> dict[str, Split]:
+        """Read the splits "train", "val" and, where there is one, "test"."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load all splits, once, whatever the stage; the training stream starts anew."""
+        self.splits = self.splits or self.load()
+        self._train, self._resume_from = None, {}
+
+    def train_dataloader(self) -> TensorLoader:
+        """Shuffled full batches; with Trainer(overfit_batches=...) the first ones, in order."""
+        if getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0):
+            raise ValueError(
+                f"{type(self).__name__}: Trainer(reload_dataloaders_every_n_epochs=...) would deal "
+                "the first epoch over and over; leave it at 0, every epoch is shuffled anew"
+            )
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
+        self._train = self._loader("train", shuffle=shuffle, flip=self.flip)
+        if self._resume_from:
+            self._train.load_state_dict(self._resume_from)
+        return self._train
+
+    def val_dataloader(self) -> TensorLoader:
+        """The validation split, in order."""
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> TensorLoader:
+        """The test split, in order, or the validation split where there is no third one."""
+        return self._loader("test" if "test" in self.splits else "val", shuffle=False)
+
+    def predict_dataloader(self) -> TensorLoader:
+        """The validation split, in order."""
+        return self.val_dataloader()
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training stream stands; Lightning saves it in every checkpoint.
+
+        The loader's own state, which Lightning saves too, is not loaded from a checkpoint that an
+        epoch-driven run made between two epochs.
+        """
+        return self._resume_from if self._train is None else self._train.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next training loader go on from there."""
+        self._resume_from = state_dict
+
+    def _loader(self, split: str, *, shuffle: bool, flip: bool = False) -> TensorLoader:
+        if not self.splits:
+            raise ValueError(f"{type(self).__name__}: no data is loaded yet; call setup() first")
+        rank, world_size = _ranks()
+        try:
+            return TensorLoader(
+                *self.splits[split],
+                batch_size=self.batch_size,
+                shuffle=shuffle,
+                seed=self.seed,
+                flip=flip,
+                rank=rank,
+                world_size=world_size,
+            )
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}, {split} split: {error}") from None
+
+
+class ImageData(DataModule):
+    """Images as uint8 tensors (N, C, S, S), brought to size and channels once, at setup.
+
+    Args:
+        image_size: S, one of 8, 16, 32, 64, 128.
+        channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
+        batch_size: images a batch, per rank.
+        seed: of the shuffling, in [0, 2**32).
+
+    Raises ValueError for any other value.
+    """
+
+    own_channels: ClassVar[int] = 1
+    channel_choices: ClassVar[tuple[int, ...]] = (1, 3)
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 32,
+        channels: int | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        channels = self.own_channels if channels is None else channels
+        if image_size not in IMAGE_SIZES:
+            raise ValueError(f"{type(self).__name__}: image_size={image_size}, choose one of {IMAGE_SIZES}")
+        if channels not in self.channel_choices:
+            raise ValueError(f"{type(self).__name__}: channels={channels}, choose one of {self.channel_choices}")
+        self.image_shape = (channels, image_size, image_size)
+
+    def fit_shape(self, images: Tensor) -> Tensor:
+        """Bring uint8 images (N, 1 or 3, H, H) to (N, *image_shape).
+
+        Bilinear, antialiased where it shrinks; images that fit already are returned untouched.
+        """
+        return torch.cat([self._fit_chunk(chunk) for chunk in torch.split(images, CHUNK)])
+
+    def _fit_chunk(self, images: Tensor) -> Tensor:
+        channels, size, _ = self.image_shape
+        if images.shape[-1] != size:
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        if images.shape[1] == channels:
+            return images
+        if channels == 3:
+            return images.expand(-1, 3, -1, -1)
+        luma = torch.tensor(LUMA).view(3, 1, 1)
+        return (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
+
+
+def _ranks() -> tuple[int, int]:
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,127 @@
+"""The sets that torchvision downloads: the MNIST family and CIFAR-10."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision import datasets
+
+from datamodules.base import ImageData, Split
+
+
+class Downloaded(ImageData):
+    """A labelled set of 10 classes in torchvision's files, downloaded where they are missing.
+
+    Its test split is the one held-out split.
+
+    Args:
+        root: the folder with the set's own folder in it; created by a download.
+        image_size: S, one of 8, 16, 32, 64, 128.
+        channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
+        batch_size: images a batch, per rank.
+        seed: of the shuffling, in [0, 2**32).
+
+    Raises ValueError for any other value, and at setup when files are missing or broken and cannot
+    be downloaded.
+    """
+
+    num_classes = 10
+    source: ClassVar[Any]
+    files: ClassVar[str]  # what a user puts by hand, and where under root
+
+    def __init__(
+        self,
+        *,
+        root: str = "data",
+        image_size: int = 32,
+        channels: int | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
+        self.root = Path(root).expanduser()
+
+    def prepare_data(self) -> None:
+        """Download both splits if files are missing; Lightning asks one process a machine."""
+        self._read(train=False)
+
+    def load(self) -> dict[str, Split]:
+        """Read both splits, downloading them if files are missing."""
+        return {"train": self._split(train=True), "val": self._split(train=False)}
+
+    @abstractmethod
+    def images(self, data: Any) -> Tensor:
+        """Turn the set's own array into uint8 (N, C, 32, 32)."""
+
+    def _split(self, *, train: bool) -> Split:
+        files = self._read(train=train)
+        return Split(self.fit_shape(self.images(files.data)), torch.as_tensor(files.targets).long())
+
+    def _read(self, *, train: bool) -> Any:
+        try:
+            return self.source(str(self.root), train=train, download=True)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"{type(self).__name__}: files missing or broken in root={str(self.root)!r} and "
+                f"no download ({reason}); put {self.files} there, or set root to their folder"
+            ) from None
+
+
+class MNIST(Downloaded):
+    """MNIST (LeCun et al., 1998): 60,000 + 10,000 grey 28x28 digits. See `Downloaded`.
+
+    Two pixels of background (0, that is -1) are added on every side: at image_size 32 the pixels
+    are the original ones; other sizes are made from the 32x32 image.
+    """
+
+    source = datasets.MNIST
+    files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
+
+    def images(self, data: Tensor) -> Tensor:
+        """Pad (N, 28, 28) to (N, 1, 32, 32)."""
+        return F.pad(data.unsqueeze(1), (2, 2, 2, 2))
+
+
+class FashionMNIST(MNIST):
+    """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 grey 28x28 garments, as `MNIST`."""
+
+    source = datasets.FashionMNIST
+    files = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
+
+
+class CIFAR10(Downloaded):
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 colour 32x32 photographs. See `Downloaded`.
+
+    Args:
+        root: the folder with cifar-10-batches-py in it; created by a download.
+        image_size: S, one of 8, 16, 32, 64, 128.
+        channels: 3, or 1 for grey (BT.601 luma).
+        batch_size: images a batch, per rank.
+        seed: of the shuffling and the flips, in [0, 2**32).
+        flip: mirror every training image with probability 1/2, anew each epoch.
+    """
+
+    own_channels = 3
+    source = datasets.CIFAR10
+    files = "cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}"
+
+    def __init__(
+        self,
+        *,
+        root: str = "data",
+        image_size: int = 32,
+        channels: int | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
+        flip: bool = False,
+    ) -> None:
+        super().__init__(root=root, image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
+        self.flip = flip
+
+    def images(self, data: Any) -> Tensor:
+        """Bring the NumPy array (N, 32, 32, 3) to (N, 3, 32, 32)."""
+        return torch.from_numpy(data).permute(0, 3, 1, 2).contiguous()

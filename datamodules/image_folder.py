@@ -1,0 +1,204 @@
+"""Any folder of images, decoded once into memory."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from datamodules.base import ImageData, Split
+
+FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+DECODERS = 8  # threads
+
+
+class ImageFolder(ImageData):
+    """Images of the formats in FORMATS (of an animation: its first frame) at any depth under root.
+
+    Splits: root/train, with root/val or root/test or both, where these folders exist. Otherwise a
+    tenth of the images, at least one, is held out: those whose path under root has the smallest
+    SHA-256, so that neither `seed` nor, for the most part, an added image changes who they are.
+
+    Classes: the first-level subfolders, sorted by name, when they are two or more and every image
+    of the training split lies in one. Otherwise the set is unlabelled: its batches are (x,).
+    A root with one subfolder and no image beside it stands for that subfolder. Names that begin
+    with a dot are passed over.
+
+    Pixels: turned as EXIF says, 16-bit grey scaled to 8, palettes, CMYK and the like converted;
+    then the central square, resized by an antialiased bicubic filter. With channels 1 or 3,
+    transparent images are laid on white.
+
+    Args:
+        root: the folder.
+        image_size: S, one of 8, 16, 32, 64, 128.
+        channels: 1 (grey), 3 (RGB, the default) or 4 (RGBA, alpha in [-1, 1] like the rest).
+        batch_size: images a batch, per rank.
+        seed: of the shuffling and the flips, in [0, 2**32).
+        flip: mirror every training image with probability 1/2, anew each epoch.
+
+    Raises ValueError for any other value, and at setup (or when `num_classes` is read) for a root
+    that is no folder, a split without images, and a class in a held-out split that training lacks;
+    at setup for images that cannot be read.
+    """
+
+    own_channels = 3
+    channel_choices = tuple(MODES)
+
+    def __init__(
+        self,
+        *,
+        root: str = "data",
+        image_size: int = 32,
+        channels: int | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
+        flip: bool = False,
+    ) -> None:
+        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
+        self.root = Path(root).expanduser()
+        self.flip = flip
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of class folders, or None when unlabelled. Lists root, reads no image."""
+        return len(self.classes) or None
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the class folders; a label is an index into it. Empty when unlabelled."""
+        folder, paths = self._layout["train"]
+        parts = [path.relative_to(folder).parts for path in paths]
+        names = sorted({part[0] for part in parts})
+        return names if len(names) > 1 and all(len(part) > 1 for part in parts) else []
+
+    def load(self) -> dict[str, Split]:
+        """Decode every image."""
+        labels = {split: self._labels(split) for split in self._layout}
+        return {
+            split: Split(decode(paths, self.image_shape), labels[split]) for split, (_, paths) in self._layout.items()
+        }
+
+    @cached_property
+    def _layout(self) -> dict[str, tuple[Path, list[Path]]]:
+        """For each split, the folder its paths start from and its images."""
+        if not self.root.is_dir():
+            raise ValueError(f"ImageFolder: root={str(self.root)!r} is not a folder; set root")
+        root = _unwrap(self.root)
+        folders = {name: root / name for name in ("train", "val", "test")}
+        folders = {name: folder for name, folder in folders.items() if folder.is_dir()}
+        if "train" in folders and len(folders) > 1:
+            if "val" not in folders:
+                folders["val"] = folders.pop("test")
+            return {split: (folder, find_images(folder)) for split, folder in folders.items()}
+        paths = find_images(root)
+        by_hash = sorted(paths, key=lambda path: _digest(path.relative_to(root)))
+        held_out = set(by_hash[: max(1, len(paths) // 10)])
+        return {
+            "train": (root, [path for path in paths if path not in held_out]),
+            "val": (root, [path for path in paths if path in held_out]),
+        }
+
+    def _labels(self, split: str) -> Tensor | None:
+        if not self.classes:
+            return None
+        folder, paths = self._layout[split]
+        index = {name: label for label, name in enumerate(self.classes)}
+        names = [path.relative_to(folder).parts[0] for path in paths]
+        for name in names:
+            if name not in index:
+                raise ValueError(
+                    f"ImageFolder: {name!r} in {str(folder)!r} is no class of the training split; "
+                    f"its classes are {self.classes}"
+                )
+        return torch.tensor([index[name] for name in names])
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the images at any depth under folder, sorted; raise ValueError if there are none."""
+    found: list[Path] = []
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if _is_image(name)]
+    if not found:
+        raise ValueError(f"ImageFolder: no images under {str(folder)!r}; the formats are {', '.join(FORMATS)}")
+    return sorted(found)
+
+
+def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
+    """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, S, S).
+
+    Raises ValueError that names the first image that cannot be read, and how many cannot.
+    """
+    channels, size, _ = image_shape
+    images = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+
+    def read(index: int) -> str | None:
+        try:
+            with Image.open(paths[index]) as image:
+                square = _square(_convert(ImageOps.exif_transpose(image), MODES[channels]), size)
+            images[index] = np.asarray(square).reshape(size, size, channels)
+        except Exception as error:  # a broken file makes Pillow raise almost anything
+            return f"{str(paths[index])!r} ({' '.join(str(error).split())})"
+        return None
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        failures = [failure for failure in pool.map(read, range(len(paths))) if failure]
+    if failures:
+        raise ValueError(
+            f"ImageFolder: {len(failures)} of {len(paths)} images cannot be read; repair or remove "
+            f"them, the first is {failures[0]}"
+        )
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """Bring an image of any mode to "L", "RGB" or "RGBA"."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.mode.startswith("I"):
+        image = _from_16_bits(image)
+    if not image.has_transparency_data:
+        return image.convert(mode)
+    image = image.convert("RGBA")
+    if mode == "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert(mode)
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("pixels of 32 bits have no known range")
+    return Image.fromarray(np.rint(levels / 257).astype(np.uint8))
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(FORMATS) and not name.startswith(".")
+
+
+def _digest(path: Path) -> bytes:
+    return sha256(os.fsencode(path.as_posix())).digest()
+
+
+def _unwrap(folder: Path) -> Path:
+    """Go down as long as folder holds one subfolder and no image."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    subfolders = [path for path in inside if path.is_dir()]
+    if len(subfolders) != 1 or any(_is_image(path.name) for path in inside):
+        return folder
+    return _unwrap(subfolders[0])

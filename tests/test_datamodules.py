@@ -1,0 +1,309 @@
+"""The data modules of named image sets: shapes, splits, pixels, refusals."""
+
+import os
+import pickle
+import struct
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets.cifar
+import torchvision.datasets.mnist
+import yaml
+from sklearn.datasets import load_digits
+
+import datamodules
+from datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder
+from datamodules.base import ImageData
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "data"
+
+
+def write_idx(root, name="MNIST", train=20, test=7):
+    """Write the four files of the MNIST family; pixel (r, c) of image i is (i + 28 r + c) % 256."""
+    raw = root / name / "raw"
+    raw.mkdir(parents=True)
+    for split, n in (("train", train), ("t10k", test)):
+        pixels = (np.arange(n)[:, None] + np.arange(784)) % 256
+        images = struct.pack(">IIII", 0x803, n, 28, 28) + pixels.astype(np.uint8).tobytes()
+        labels = struct.pack(">II", 0x801, n) + (np.arange(n) % 10).astype(np.uint8).tobytes()
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(images)
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(labels)
+
+
+@pytest.fixture
+def cifar_root(tmp_path, monkeypatch):
+    """Write CIFAR-10's files, 4 images each: R is 10 b + i, G the row, B the column."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rows, columns = np.mgrid[:32, :32]
+    for b, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
+        images = [np.stack([np.full((32, 32), 10 * b + i), rows, columns]) for i in range(4)]
+        data = np.stack(images).astype(np.uint8).reshape(4, 3072)
+        (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [b, 1, 2, 3]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda path, md5=None: os.path.isfile(path))
+    return tmp_path
+
+
+def loaded(data):
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("kind", [Digits, MNIST, FashionMNIST, CIFAR10, ImageFolder])
+def test_shape_is_known_before_anything_is_loaded(kind):
+    assert kind(image_size=16, channels=3).image_shape == (3, 16, 16)
+    assert kind().image_shape[1:] == (32, 32)
+    own = {CIFAR10: 3, ImageFolder: 3}
+    assert kind().image_shape[0] == own.get(kind, 1)
+    assert kind().splits == {}
+    if kind is not ImageFolder:
+        assert kind().num_classes == 10
+
+
+@pytest.mark.parametrize("kind", [Digits, MNIST, FashionMNIST, CIFAR10, ImageFolder])
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [
+        ({"image_size": 28}, r"image_size=28, choose one of \(8, 16, 32, 64, 128\)"),
+        ({"image_size": 256}, "image_size=256, choose one of"),
+        ({"channels": 2}, r"channels=2, choose one of \(1, 3"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"seed": 2**32}, "seed=4294967296 must lie in"),
+    ],
+)
+def test_arguments_are_refused_by_name(kind, option, choices):
+    with pytest.raises(ValueError, match=f"{kind.__name__}: {choices}"):
+        kind(**option)
+
+
+def test_loaders_before_setup_are_refused():
+    with pytest.raises(ValueError, match=r"Digits: no data is loaded yet; call setup\(\) first"):
+        Digits().train_dataloader()
+
+
+def test_digits_are_split_by_class():
+    data = loaded(Digits(image_size=8))
+    train, val = data.splits["train"], data.splits["val"]
+    assert (len(train.data), len(val.data)) == (1433, 364)
+    # 174 to 183 images a class, every fifth of each held out
+    assert val.labels.bincount().tolist() == [36, 37, 36, 37, 37, 37, 37, 36, 35, 36]
+    source = load_digits()
+    assert (train.labels.bincount() + val.labels.bincount()).tolist() == np.bincount(source.target).tolist()
+
+
+def test_digits_pixels():
+    data = loaded(Digits(image_size=8))
+    levels = load_digits().images[0]  # the first zero: held out, as the first of its class
+    assert levels[0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    zero = data.splits["val"].data[0, 0]
+    assert zero[0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]  # 255/16 = 15.9375 a level
+    x, labels = next(iter(data.val_dataloader()))
+    assert labels[0] == 0
+    assert x[0, 0, 0, 2].item() == pytest.approx(80 / 127.5 - 1, abs=1e-7)
+    assert data.splits["train"].data.max() == 255
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 16, 64])
+def test_digits_batches(size, channels):
+    data = loaded(Digits(image_size=size, channels=channels, batch_size=32))
+    x, labels = next(iter(data.train_dataloader()))
+    assert x.shape == (32, channels, size, size) == (32, *data.image_shape)
+    assert x.dtype == torch.float32
+    assert labels.dtype == torch.int64
+    assert labels.shape == (32,)
+    assert x.min() >= -1
+    assert x.max() <= 1
+    assert (x == x[:, :1]).all()
+    assert len(data.train_dataloader()) == 1433 // 32
+    assert sum(len(batch[0]) for batch in data.val_dataloader()) == 364
+    assert sum(len(batch[0]) for batch in data.test_dataloader()) == 364
+    assert sum(len(batch[0]) for batch in data.predict_dataloader()) == 364
+
+
+def test_resized_digits_keep_their_mean():
+    means = [loaded(Digits(image_size=size)).splits["train"].data.float().mean().item() for size in (8, 16, 32)]
+    assert means[1] == pytest.approx(means[0], rel=0.01)
+    assert means[2] == pytest.approx(means[0], rel=0.01)
+
+
+def test_global_random_state_is_not_moved_by_setup():
+    before = torch.get_rng_state()
+    data = loaded(Digits())
+    next(iter(data.train_dataloader()))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
+def test_mnist_family_is_framed_at_32_pixels(tmp_path, kind):
+    write_idx(tmp_path, kind.__name__)
+    data = loaded(kind(root=str(tmp_path), batch_size=5))
+    images, labels = data.splits["train"]
+    assert images.shape == (20, 1, 32, 32)
+    assert labels.tolist() == [*range(10), *range(10)]
+    image = images[3, 0]
+    assert image[2, 2] == 3
+    assert image[7, 4] == (3 + 28 * 5 + 2) % 256
+    frame = image.clone()
+    frame[2:30, 2:30] = 0
+    assert frame.sum() == 0
+    assert len(data.splits["val"].data) == 7
+    x, _ = next(iter(data.val_dataloader()))
+    assert x[0, 0, 0, 0] == -1
+    assert x[3, 0, 2, 2].item() == pytest.approx(3 / 127.5 - 1, abs=1e-7)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(16, 1), (64, 3), (8, 3)])
+def test_mnist_at_other_sizes(tmp_path, size, channels):
+    write_idx(tmp_path)
+    data = loaded(MNIST(root=str(tmp_path), image_size=size, channels=channels))
+    assert data.splits["train"].data.shape == (20, channels, size, size)
+
+
+def test_cifar10_files_give_their_pixels(cifar_root):
+    data = loaded(CIFAR10(root=str(cifar_root), batch_size=4))
+    images, labels = data.splits["train"]
+    assert images.shape == (20, 3, 32, 32)
+    assert images.is_contiguous()
+    assert labels.tolist() == [0, 1, 2, 3, 1, 1, 2, 3, 2, 1, 2, 3, 3, 1, 2, 3, 4, 1, 2, 3]
+    assert images[6, :, 5, 9].tolist() == [12, 5, 9]
+    assert data.splits["val"].data[1, :, 31, 0].tolist() == [51, 31, 0]
+
+
+def test_cifar10_flips_training_images_only(cifar_root):
+    data = loaded(CIFAR10(root=str(cifar_root), batch_size=20, flip=True))
+    ((x, _),) = data.train_dataloader()
+    left = ((x[:, 2, 0, 0] + 1) * 127.5).round()  # blue is the column
+    assert set(left.tolist()) == {0.0, 31.0}
+    assert all(((x[:, 2, 0, 0] + 1) * 127.5).round().eq(0).all() for x, _ in data.val_dataloader())
+
+
+def test_colour_becomes_grey_by_luma(cifar_root):
+    data = loaded(CIFAR10(root=str(cifar_root), channels=1))
+    assert data.splits["train"].data[6, 0, 5, 9] == round(0.299 * 12 + 0.587 * 5 + 0.114 * 9)
+    primaries = torch.eye(3, dtype=torch.uint8).view(3, 3, 1, 1).expand(-1, -1, 8, 8) * 255
+    grey = Digits(image_size=8).fit_shape(primaries)
+    assert grey[:, 0, 0, 0].tolist() == [76, 150, 29]  # pure red, green, blue
+
+
+def test_shrinking_is_antialiased_and_stays_in_range():
+    stripes = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
+    stripes[..., 1::4] = stripes[..., 2::4] = 255  # what a filter without antialiasing would see
+    shrunk = Digits(image_size=8).fit_shape(stripes)
+    assert shrunk.shape == (1, 1, 8, 8)
+    assert (shrunk[..., 1:-1].int() - 128).abs().max() <= 12
+    grown = Digits(image_size=128).fit_shape(stripes)
+    assert (grown.min(), grown.max()) == (0, 255)
+
+
+def test_conversion_in_chunks_changes_nothing(monkeypatch):
+    images = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
+    whole = Digits(image_size=8).fit_shape(images)
+    monkeypatch.setattr("datamodules.base.CHUNK", 7)
+    assert torch.equal(Digits(image_size=8).fit_shape(images), whole)
+
+
+@pytest.mark.parametrize(("kind", "files"), [(MNIST, "MNIST/raw/"), (FashionMNIST, "FashionMNIST/raw/")])
+def test_a_failed_download_says_what_is_missing(tmp_path, monkeypatch, kind, files):
+    def offline(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", offline)
+    for step in (kind(root=str(tmp_path)).prepare_data, kind(root=str(tmp_path)).setup):
+        with pytest.raises(ValueError, match="no route to host") as caught:
+            step()
+        message = str(caught.value)
+        assert message.startswith(f"{kind.__name__}: ")
+        assert str(tmp_path) in message
+        assert files in message
+        assert "\n" not in message
+        assert caught.value.__suppress_context__
+
+
+def test_a_failed_cifar_download_says_what_is_missing(tmp_path, monkeypatch):
+    def offline(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", offline)
+    with pytest.raises(ValueError, match=r"CIFAR10: .*no route.*cifar-10-batches-py/"):
+        CIFAR10(root=str(tmp_path)).setup()
+
+
+def test_a_broken_file_is_named_as_such(tmp_path):
+    write_idx(tmp_path)
+    file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="MNIST: files missing or broken in root="):
+        MNIST(root=str(tmp_path)).setup()
+
+
+def test_prepare_data_downloads_where_files_are_missing(tmp_path, monkeypatch):
+    asked = []
+
+    def download(url, download_root, filename, md5):
+        asked.append(filename)
+        if len(asked) == 4:
+            write_idx(tmp_path / "fetched")
+            (tmp_path / "fetched" / "MNIST" / "raw").rename(tmp_path / "unpacked")
+            for file in (tmp_path / "unpacked").iterdir():
+                file.rename(Path(download_root) / file.name)
+
+    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", download)
+    data = MNIST(root=str(tmp_path), batch_size=4)
+    data.prepare_data()
+    assert len(asked) == 4
+    data.setup()
+    assert len(asked) == 4
+    assert len(data.train_dataloader()) == 5
+
+
+def test_setup_loads_once():
+    class Once(ImageData):
+        loads = 0
+
+        def load(self):
+            self.loads += 1
+            image = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+            return {"train": datamodules.Split(image), "val": datamodules.Split(image)}
+
+    data = Once(image_size=8)
+    for stage in ("fit", "validate", "test"):
+        data.setup(stage)
+    assert data.loads == 1
+
+
+def test_ranks_come_from_the_process_group(monkeypatch):
+    data = loaded(Digits(image_size=8, batch_size=8))
+    whole = [labels for _, labels in loaded(Digits(image_size=8, batch_size=16)).train_dataloader()]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        parts.append([labels for _, labels in data.train_dataloader()])
+    assert [torch.cat(pair).tolist() for pair in zip(*parts, strict=True)] == [labels.tolist() for labels in whole]
+
+
+SETS = ["digits", "mnist", "fashion_mnist", "cifar10", "image_folder"]
+TOYS = ["ring", "grid", "swiss_roll", "two_gaussians"]
+
+
+def test_every_set_has_a_config():
+    assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == sorted([*SETS, *TOYS])
+
+
+@pytest.mark.parametrize("name", [*SETS, *TOYS])
+def test_configs_build_their_data_module(name):
+    config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    assert config["dataset"] == name
+    package, kind = config["data"]["class_path"].split(".")
+    assert package == "datamodules"
+    data = getattr(datamodules, kind)(**config["data"]["init_args"])
+    assert len(data.image_shape) == (1 if name in TOYS else 3)
+    assert ("model" in config) == (name in TOYS)
+    if name in TOYS:
+        assert data.name == name

@@ -1,0 +1,273 @@
+"""ImageFolder: layouts, odd files, refusals."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import ImageFolder
+from datamodules.image_folder import decode
+
+RED, GREY = (200, 30, 10), 120
+
+
+def save(path, mode="RGB", colour=RED, size=(16, 16), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+    return path
+
+
+def fill(folder, n, start=0):
+    """Save n flat grey images; their grey level is start, start + 1, ..."""
+    for i in range(start, start + n):
+        save(folder / f"{i:03}.png", "L", i)
+
+
+def loaded(root, **options):
+    data = ImageFolder(root=str(root), **options)
+    data.setup()
+    return data
+
+
+def greys(split):
+    return split.data[:, 0, 0, 0].tolist()
+
+
+def read_one(path, channels=3, size=16):
+    return decode([path], (channels, size, size))[0]
+
+
+def test_class_folders_give_labels(tmp_path):
+    fill(tmp_path / "cat", 12)
+    fill(tmp_path / "ant" / "deep" / "er", 8, start=100)
+    data = ImageFolder(root=str(tmp_path))
+    assert (data.num_classes, data.classes) == (2, ["ant", "cat"])
+    data.setup()
+    train, val = data.splits["train"], data.splits["val"]
+    assert (len(train.data), len(val.data)) == (18, 2)
+    for split in (train, val):
+        assert split.labels.tolist() == [int(grey < 100) for grey in greys(split)]
+    assert sorted(greys(train) + greys(val)) == [*range(12), *range(100, 108)]
+
+
+@pytest.mark.parametrize("layout", ["flat", "one folder", "mixed"])
+def test_other_layouts_are_unlabelled(tmp_path, layout):
+    fill(tmp_path / ("images" if layout == "one folder" else ""), 10)
+    if layout == "mixed":
+        fill(tmp_path / "more", 10, start=50)
+        fill(tmp_path / "yet more", 10, start=80)
+    data = loaded(tmp_path, batch_size=4)
+    assert data.num_classes is None
+    assert data.classes == []
+    (x,) = next(iter(data.train_dataloader()))
+    assert x.shape == (4, 3, 32, 32)
+    assert len(data.splits["val"].data) == (3 if layout == "mixed" else 1)
+
+
+def test_a_lone_subfolder_stands_for_its_parent(tmp_path):
+    (tmp_path / "readme.txt").write_text("about")
+    fill(tmp_path / "train" / "a", 10)
+    fill(tmp_path / "train" / "b", 10, start=30)
+    assert ImageFolder(root=str(tmp_path)).classes == ["a", "b"]
+
+
+@pytest.mark.parametrize("held_out", [("val",), ("test",), ("val", "test")])
+def test_split_folders(tmp_path, held_out):
+    for i, split in enumerate(("train", *held_out)):
+        fill(tmp_path / split / "x", 3, start=20 * i)
+        fill(tmp_path / split / "y", 2, start=100 + 20 * i)
+    data = loaded(tmp_path, batch_size=5)
+    assert data.classes == ["x", "y"]
+    assert greys(data.splits["train"]) == [0, 1, 2, 100, 101]
+    assert greys(data.splits["val"]) == [20, 21, 22, 120, 121]
+    assert data.splits["val"].labels.tolist() == [0, 0, 0, 1, 1]
+    ((x, labels),) = data.test_dataloader()
+    first = 40 if len(held_out) == 2 else 20
+    assert ((x[:, 0, 0, 0] + 1) * 127.5).round().tolist()[:3] == [first, first + 1, first + 2]
+    assert labels.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_one_class_is_none(tmp_path):
+    fill(tmp_path / "train" / "faces", 3)
+    fill(tmp_path / "val" / "faces", 3)
+    assert ImageFolder(root=str(tmp_path)).num_classes is None
+    assert loaded(tmp_path).splits["val"].labels is None
+
+
+def test_the_held_out_tenth_is_fixed(tmp_path):
+    fill(tmp_path, 40)
+    val = greys(loaded(tmp_path).splits["val"])
+    assert len(val) == 4
+    assert val != [0, 1, 2, 3]
+    assert greys(loaded(tmp_path, seed=9).splits["val"]) == val
+    moved = tmp_path.rename(tmp_path.parent / "elsewhere")
+    assert greys(loaded(moved).splits["val"]) == val
+    fill(moved, 1, start=40)
+    assert len(set(greys(loaded(moved).splits["val"])) & set(val)) >= 3
+
+
+def test_a_tiny_folder_holds_out_one_image(tmp_path):
+    fill(tmp_path, 2)
+    data = loaded(tmp_path, batch_size=1)
+    assert [len(data.splits[split].data) for split in ("train", "val")] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.jpeg", "a.bmp", "a.webp", "a.GIF", "a.tif", "ä 画像 %20.PNG"])
+def test_formats_and_names(tmp_path, name):
+    save(tmp_path / name, "L", GREY)
+    fill(tmp_path, 1, start=GREY)
+    data = loaded(tmp_path, channels=1)
+    pixels = torch.cat([split.data for split in data.splits.values()])
+    assert len(pixels) == 2
+    assert (pixels.int() - GREY).abs().max() <= 1
+
+
+def test_other_and_hidden_files_are_passed_over(tmp_path):
+    fill(tmp_path, 3)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._000.png").write_bytes(b"resource fork")
+    save(tmp_path / ".thumbnails" / "000.png")
+    assert sum(len(split.data) for split in loaded(tmp_path).splits.values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("1", 1, (255, 255, 255)),
+        ("L", GREY, (GREY, GREY, GREY)),
+        ("LA", (0, 0), (255, 255, 255)),
+        ("LA", (GREY, 255), (GREY, GREY, GREY)),
+        ("RGB", RED, RED),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), (255, 255, 255)),
+        ("RGBA", (0, 0, 0, 51), (204, 204, 204)),
+        ("I;16", 257 * GREY, (GREY, GREY, GREY)),
+        ("I;16", 65535, (255, 255, 255)),
+    ],
+)
+def test_modes_become_rgb(tmp_path, mode, colour, expected):
+    pixel = read_one(save(tmp_path / "a.png", mode, colour))[:, 7, 7]
+    assert pixel.tolist() == list(expected)
+
+
+def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
+    ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert read_one(tmp_path / "ramp.png", 1).flatten().tolist() == list(range(256))
+
+
+def test_palettes_and_cmyk(tmp_path):
+    palette = Image.new("RGB", (16, 16), RED).quantize()
+    palette.save(tmp_path / "palette.png")
+    palette.save(tmp_path / "see-through.png", transparency=0)
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=95)
+    assert read_one(tmp_path / "palette.png")[:, 3, 3].tolist() == list(RED)
+    assert read_one(tmp_path / "see-through.png")[:, 3, 3].tolist() == [255, 255, 255]
+    assert read_one(tmp_path / "see-through.png", 4)[3, 3, 3] == 0
+    red = read_one(tmp_path / "cmyk.jpg")[:, 3, 3]
+    assert red.tolist() == pytest.approx([255, 0, 0], abs=4)
+    assert read_one(tmp_path / "cmyk.jpg", 1)[0, 3, 3] == pytest.approx(76, abs=4)
+    assert read_one(tmp_path / "cmyk.jpg", 4)[3, 3, 3] == 255
+
+
+def test_alpha_is_kept_when_asked_for(tmp_path):
+    save(tmp_path / "0.png", "RGBA", (*RED, 51))
+    save(tmp_path / "1.png", "RGB", RED)
+    data = loaded(tmp_path, channels=4, batch_size=1)
+    assert data.image_shape == (4, 32, 32)
+    pixels = torch.cat([split.data for split in data.splits.values()])[:, :, 9, 9].tolist()
+    assert sorted(pixels) == [[*RED, 51], [*RED, 255]]
+
+
+def test_grey_is_asked_for(tmp_path):
+    assert read_one(save(tmp_path / "a.png"), 1)[0, 0, 0] == round(0.299 * RED[0] + 0.587 * RED[1] + 0.114 * RED[2])
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    pixels = np.zeros((16, 16), dtype=np.uint8)
+    pixels[:8] = 255  # as stored: white on top
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown rotated by 90 degrees clockwise: white on the right
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    shown = read_one(tmp_path / "a.png", 1)[0]
+    assert (shown[:, 8:] == 255).all()
+    assert (shown[:, :8] == 0).all()
+
+
+@pytest.mark.parametrize("portrait", [False, True])
+def test_the_central_square_is_kept(tmp_path, portrait):
+    pixels = np.zeros((16, 48), dtype=np.uint8)
+    pixels[:, 16:32] = np.arange(16)
+    Image.fromarray(pixels.T if portrait else pixels).save(tmp_path / "a.png")
+    square = read_one(tmp_path / "a.png", 1)[0]
+    expected = torch.arange(16, dtype=torch.uint8).expand(16, 16)
+    assert torch.equal(square.T if portrait else square, expected)
+
+
+def test_shrinking_is_antialiased(tmp_path):
+    stripes = np.zeros((128, 128), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "a.png")
+    shrunk = read_one(tmp_path / "a.png", 1)[0].int()
+    assert (shrunk[:, 1:-1] - 128).abs().max() <= 4
+
+
+def test_the_first_frame_of_an_animation_is_read(tmp_path):
+    frames = [Image.new("L", (16, 16), grey) for grey in (40, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert (read_one(tmp_path / "a.gif", 1) == 40).all()
+
+
+def test_flips_are_for_training(tmp_path):
+    pixels = np.zeros((32, 32), dtype=np.uint8)
+    pixels[:, 16:] = 255
+    for i in range(20):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    data = loaded(tmp_path, flip=True, batch_size=18)
+    ((x,),) = data.train_dataloader()
+    assert set(x[:, 0, 0, 0].tolist()) == {-1.0, 1.0}
+    ((x,),) = data.val_dataloader()
+    assert set(x[:, 0, 0, 0].tolist()) == {-1.0}
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    data = ImageFolder(root=str(tmp_path / "nowhere"))
+    assert data.image_shape == (3, 32, 32)
+    with pytest.raises(ValueError, match=r"ImageFolder: root='.*nowhere' is not a folder"):
+        data.setup()
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(ValueError, match=r"ImageFolder: no images under '.*'; the formats are"):
+        loaded(tmp_path)
+    fill(tmp_path / "train", 3)
+    (tmp_path / "val").mkdir()
+    with pytest.raises(ValueError, match=r"ImageFolder: no images under '.*val'"):
+        loaded(tmp_path)
+
+
+def test_the_first_broken_file_is_named_and_all_are_counted(tmp_path):
+    fill(tmp_path, 20)
+    whole = (tmp_path / "007.png").read_bytes()
+    (tmp_path / "007.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "012.png").write_bytes(b"not a png")
+    paths = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="2 of 20 images cannot be read") as caught:
+        decode(paths, (1, 16, 16))
+    assert str(tmp_path / "007.png") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.int32, 70_000), (np.float32, 0.5)])
+def test_pixels_without_a_range_are_refused(tmp_path, dtype, top):
+    Image.fromarray(np.full((16, 16), top, dtype=dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif' \(.* no known range\)"):
+        read_one(tmp_path / "a.tif")
+
+
+def test_a_class_that_training_lacks_is_refused(tmp_path):
+    for folder in ("train/a", "train/b", "val/a", "val/c"):
+        fill(tmp_path / folder, 2)
+    with pytest.raises(ValueError, match=r"'c' in '.*val' is no class of .* \['a', 'b'\]"):
+        loaded(tmp_path)

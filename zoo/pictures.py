@@ -1,0 +1,115 @@
+"""From tensors to pictures: the one place where samples become pixels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+_LEGIBLE = 32  # pixels: smaller images are enlarged to at least this
+_GAP = 2  # white pixels between images
+_EXTENT = 3.0  # a picture of points shows [-3, 3] x [-3, 3]
+_CELLS, _CELL = 128, 3  # a picture of points has 128 x 128 cells of 3 x 3 pixels
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Values in [-1, 1] to the nearest of 0..255; what lies outside is clipped. Keeps the shape.
+
+    Raises:
+        ValueError: a value is NaN.
+    """
+    if torch.isnan(x).any():
+        raise ValueError("to_uint8: the tensor has NaN values, which have no colour")
+    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def picture(samples: Tensor, columns: int | None = None) -> np.ndarray:
+    """One picture of all samples, uint8 (height, width, 3).
+
+    Images become a grid on white, filled row by row. Those whose shorter side is below 32 pixels
+    are enlarged by a whole factor, without smoothing. One channel is grey, two are red and green,
+    three are RGB; of more, the first three are shown.
+
+    Points become a density on white: the more points in a cell, the darker, on a log scale that
+    ends at the fullest cell. It always shows [-3, 3] x [-3, 3], so that the pictures of a run can
+    be compared, and says how many points lie outside.
+
+    Args:
+        samples: images (N, C, H, W) in [-1, 1], or points (N, 2); N >= 1.
+        columns: images per row; None makes the grid about as many images wide as high.
+
+    Raises:
+        ValueError: another shape, no samples, NaN values, or `columns` < 1 or given for points.
+    """
+    samples = samples.detach().cpu()
+    if samples.ndim not in (2, 4) or (samples.ndim == 2 and samples.shape[1] != 2):
+        raise ValueError(f"picture: needs (N, C, H, W) or (N, 2), got {tuple(samples.shape)}")
+    if samples.numel() == 0:
+        raise ValueError("picture: there is nothing in it to show")
+    if samples.ndim == 2:
+        if columns is not None:
+            raise ValueError("picture: points have no columns; leave `columns` out")
+        return _scatter(samples)
+    columns = math.ceil(math.sqrt(len(samples))) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"picture: columns must be at least 1, got {columns}")
+    return _grid(_rgb(to_uint8(samples)), columns)
+
+
+def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) -> Path:
+    """Write the :func:`picture` as a PNG, making its folder if need be; returns where it is.
+
+    Raises:
+        ValueError: as for :func:`picture`, or `path` does not end in .png.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"save_picture: the name must end in .png, got {path}")
+    image = Image.fromarray(picture(samples, columns))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def _rgb(images: Tensor) -> np.ndarray:
+    """(N, C, H, W) to (N, H, W, 3)."""
+    n, channels, height, width = images.shape
+    if channels == 1:
+        images = images.expand(n, 3, height, width)
+    elif channels == 2:
+        images = torch.cat([images, images.new_zeros(n, 1, height, width)], dim=1)
+    return images[:, :3].permute(0, 2, 3, 1).numpy()
+
+
+def _grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """(N, H, W, 3) to one picture."""
+    factor = math.ceil(_LEGIBLE / min(images.shape[1:3]))
+    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    n, height, width, _ = images.shape
+    rows = math.ceil(n / columns)
+    cells = np.full((rows * columns, height + _GAP, width + _GAP, 3), 255, np.uint8)
+    cells[:n, :height, :width] = images
+    table = cells.reshape(rows, columns, height + _GAP, width + _GAP, 3).swapaxes(1, 2)
+    return table.reshape(rows * (height + _GAP), columns * (width + _GAP), 3)[:-_GAP, :-_GAP]
+
+
+def _scatter(points: Tensor) -> np.ndarray:
+    """(N, 2) to one picture: x to the right, y upwards."""
+    if torch.isnan(points).any():
+        raise ValueError("picture: the points have NaN values, which have no place")
+    x, y = points.double().numpy().T
+    extent = (-_EXTENT, _EXTENT)
+    counts, _, _ = np.histogram2d(-y, x, bins=_CELLS, range=(extent, extent))
+    density = np.log1p(counts) / max(np.log1p(counts).max(), 1.0)
+    shade = np.where(counts > 0, 190 * (1 - density), 255).astype(np.uint8)
+    pixels = shade.repeat(_CELL, axis=0).repeat(_CELL, axis=1)[..., None].repeat(3, axis=2)
+    outside = len(points) - int(counts.sum())
+    if not outside:
+        return pixels
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).text((6, 4), f"{outside} of {len(points)} outside", fill=(200, 0, 0))
+    return np.asarray(image)

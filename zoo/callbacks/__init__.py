@@ -1,0 +1,11 @@
+"""What watches a run: how long it goes on, what it shows, and what it leaves behind."""
+
+from zoo.callbacks.budget import Budget
+from zoo.callbacks.checkpoints import Checkpoints
+from zoo.callbacks.progress import Progress
+from zoo.callbacks.quality import Quality
+from zoo.callbacks.record import RunRecord
+from zoo.callbacks.samples import Samples
+from zoo.callbacks.schedule import Every
+
+__all__ = ["Budget", "Checkpoints", "Every", "Progress", "Quality", "RunRecord", "Samples"]

@@ -1,0 +1,206 @@
+"""What was run, on what, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import lightning
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from zoo import __version__
+from zoo.callbacks.checkpoints import BEST, LAST
+from zoo.callbacks.quality import Quality
+from zoo.callbacks.trainer import find, leaves_nothing
+from zoo.loggers import KIMG, encode
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+class RunRecord(Callback):
+    """Keeps `<run_dir>/run.json`, replaced in one piece when the fit starts and when it ends.
+
+    - ``variant``, ``dataset``; ``objective``, the class of the module; ``seed``
+    - ``versions`` of python, torch, lightning and zoo; ``git``, {"commit", "dirty"} of the zoo's
+      checkout, null outside one; ``command``; ``device`` and the number of ``ranks``
+    - ``started`` (the first time, for a resumed run) and ``ended``, ISO 8601 in UTC
+    - ``status``: "running", and for good if the process was killed; "finished"; "interrupted" by
+      Ctrl-C or SIGTERM; or "failed", with the exception in ``error``
+    - ``wandb_id``, which is in checkpoints too, to resume W&B's run
+    - ``result``: ``kimg``, ``steps``; ``seconds`` of training with all that happens in between, over
+      all resumes; ``images_per_second`` of these; ``score``, see :class:`Quality`, null without one;
+      ``metrics``, the last value of each; and ``checkpoints``, relative to the run's folder
+
+    NaN and infinities are written as in `metrics.jsonl`: "nan", "inf", "-inf".
+
+    Args:
+        run_dir: the run's folder.
+        variant: name of the configuration.
+        dataset: name of the data.
+    """
+
+    def __init__(self, run_dir: str | Path, variant: str, dataset: str) -> None:
+        self.run_dir = Path(run_dir)
+        self.variant, self.dataset = variant, dataset
+        self._facts: dict[str, Any] = {}
+        self._started: str | None = None
+        self._wandb_id: str | None = None
+        self._seconds = 0.0  # before the fit's last start
+        self._since: float | None = None  # monotonic, while training
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from."""
+        return {"started": self._started, "seconds": self._trained(), "wandb_id": self._wandb_id}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._started, self._seconds = state_dict["started"], state_dict["seconds"]
+        self._wandb_id = state_dict["wandb_id"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down what is known beforehand."""
+        self._started = self._started or _now()
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                self._wandb_id = logger.version
+        if trainer.is_global_zero:
+            self._facts = self._gather(trainer)
+        self._write(trainer, cast("GAN", pl_module), "running")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self._stop()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the result, and say where it is."""
+        gan = cast("GAN", pl_module)
+        self._write(trainer, gan, "finished")
+        if trainer.is_global_zero:
+            self._say(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write why there is no more."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._stop()
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            self._write(trainer, cast("GAN", pl_module), "interrupted")
+        else:
+            first, *_ = str(exception).splitlines() or [""]
+            error = f"{type(exception).__name__}: {first}"
+            self._write(trainer, cast("GAN", pl_module), "failed", error)
+
+    def _trained(self) -> float:
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._seconds + running
+
+    def _stop(self) -> None:
+        self._seconds, self._since = self._trained(), None
+
+    def _gather(self, trainer: Trainer) -> dict[str, Any]:
+        seed = os.environ.get("PL_GLOBAL_SEED")  # where seed_everything leaves it
+        device = trainer.strategy.root_device
+        on_gpu = device.type == "cuda"
+        return {
+            "variant": self.variant,
+            "objective": type(trainer.lightning_module).__name__,
+            "dataset": self.dataset,
+            "seed": None if seed is None else int(seed),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": str(torch.__version__),
+                "lightning": lightning.__version__,
+                "zoo": __version__,
+            },
+            "git": _git(CHECKOUT),
+            "command": shlex.join(sys.orig_argv),
+            "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+            "ranks": trainer.world_size,
+        }
+
+    def _result(self, trainer: Trainer, gan: GAN) -> dict[str, Any]:
+        quality = find(trainer, Quality)
+        score = None
+        if quality is not None:
+            score = {
+                "name": quality.score_name,
+                "last": encode(quality.score),
+                "last_kimg": quality.score_kimg,
+                "best": quality.best_score,
+                "best_kimg": quality.best_kimg,
+            }
+        seconds = self._trained()
+        return {
+            "kimg": gan.kimg,
+            "steps": gan.steps,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(gan.images / seconds, 1) if seconds else None,
+            "score": score,
+            "metrics": {k: encode(v) for k, v in trainer.callback_metrics.items() if k != KIMG},
+            "checkpoints": [name for name in (LAST, BEST) if (self.run_dir / name).is_file()],
+        }
+
+    def _write(self, trainer: Trainer, gan: GAN, status: str, error: str | None = None) -> None:
+        if not trainer.is_global_zero or leaves_nothing(trainer):
+            return
+        self._facts = self._facts or self._gather(trainer)
+        record = {
+            **self._facts,
+            "wandb_id": self._wandb_id,
+            "started": self._started or _now(),
+            "ended": None if status == "running" else _now(),
+            "status": status,
+            "error": error,
+            "result": self._result(trainer, gan),
+        }
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        unfinished = self.run_dir / "run.json.part"
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, self.run_dir / "run.json")
+
+    def _say(self, trainer: Trainer) -> None:
+        print(f"Run: {self.run_dir}")
+        if pictures := sorted((self.run_dir / "samples").glob("*.png")):
+            print(f"Samples: {pictures[-1]}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(checkout: Path) -> dict[str, Any] | None:
+    """The commit that is checked out, and whether there are changes on top; None outside git."""
+
+    def ask(*command: str) -> str:
+        told = ("git", "--no-optional-locks", "-C", str(checkout), *command)
+        return subprocess.run(told, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    try:
+        if Path(ask("rev-parse", "--show-toplevel").strip()) != checkout:
+            return None  # installed below somebody else's checkout
+        commit = ask("rev-parse", "HEAD").strip()
+        return {"commit": commit, "dirty": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

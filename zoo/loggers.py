@@ -1,0 +1,286 @@
+"""Where the numbers of a run go: a file of rows in the run's folder, and W&B beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+if TYPE_CHECKING:
+    from wandb import Run
+
+KIMG = "progress/kimg"  # the x axis: thousands of real images dealt, over all ranks
+
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def encode(value: Any) -> Any:
+    """A number as JSON can hold it: NaN and the infinities become "nan", "inf" and "-inf"."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def decode(value: Any) -> Any:
+    """The inverse of :func:`encode`."""
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, in order, with NaN and infinities as floats.
+
+    A last line cut short by a kill is left out. Where a resumed run went back to its checkpoint,
+    the rows it has written again, those of a higher kimg, are left out too.
+
+    Raises:
+        ValueError: any other line is not a JSON object.
+    """
+    *lines, torn = Path(path).read_text(encoding="utf-8").split("\n")
+    del torn  # empty when the file is whole
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = {key: decode(value) for key, value in json.loads(line).items()}
+        except (json.JSONDecodeError, AttributeError) as error:
+            raise ValueError(f"{path}:{number} is not a JSON object: {line[:60]!r}") from error
+        resumed_at = row.get(KIMG, math.inf) * (1 + 1e-6)  # kimg may have been through float32
+        while rows and rows[-1].get(KIMG, -math.inf) > resumed_at:
+            rows.pop()
+        rows.append(row)
+    return rows
+
+
+class MetricsLog(Logger):
+    """Writes `<run_dir>/metrics.jsonl`: a JSON object a row, {"step": ..., "time": ..., **metrics}.
+
+    `step` is the logger's step, `time` the seconds since the run began, not counting the time
+    between a kill and a resume. NaN and infinities are strings; :func:`read_metrics` turns them
+    back. Rows are appended, and a killed run loses at most the row that was being written.
+    """
+
+    def __init__(self, run_dir: str | Path) -> None:
+        super().__init__()
+        self.path = Path(run_dir) / "metrics.jsonl"
+        self._epoch: float | None = None  # monotonic clock at time 0; None before the first row
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.parent.name
+
+    @property
+    def version(self) -> None:
+        """None: a folder holds one run."""
+        return
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return str(self.path.parent)
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder."""
+        return self.save_dir
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Append one row."""
+        if self._epoch is None:
+            self._epoch = time.monotonic() - self._begin()
+        row = {"step": step, "time": round(time.monotonic() - self._epoch, 3), **metrics}
+        line = json.dumps({key: encode(value) for key, value in row.items()}, allow_nan=False)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
+        """Nothing: the run's config.yaml and run.json hold them."""
+
+    def _begin(self) -> float:
+        """Make the folder, cut off a row torn by a kill, and say at what time the last row was."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            file.seek(0)
+            whole = file.read().rpartition(b"\n")
+            file.truncate(len(whole[0] + whole[1]))
+        rows = read_metrics(self.path)
+        return float(rows[-1]["time"]) if rows else 0.0
+
+
+RunMode = Literal["online", "offline", "disabled"]
+Mode = Literal["auto"] | RunMode
+_MODES: dict[str, Mode] = {
+    "auto": "auto",
+    "online": "online",
+    "offline": "offline",
+    "disabled": "disabled",
+    "run": "online",  # W&B's old names for two of them
+    "dryrun": "offline",
+}
+
+
+class WandbLogger(LightningWandbLogger):
+    """Lightning's W&B logger, made unable to stop a run.
+
+    It goes online when there are credentials, and otherwise, or when the server cannot be reached
+    or refuses them, writes an offline run to `<save_dir>/wandb` for a later `wandb sync`. It never
+    asks anything. If W&B breaks down later, training goes on without it. Every chart's x axis is
+    `progress/kimg`. The run is finished when a fit ends; logging again reopens it under its id.
+
+    Args:
+        project: W&B's project.
+        mode: "auto" is `WANDB_MODE` if set, else "online"; "online" falls back to "offline".
+        save_dir: the run's folder; None is the current one.
+        init_timeout: seconds to wait for the server at the start; W&B may add 15 of its own.
+        finish_timeout: seconds to wait for uploads at the end; `wandb sync` can send the rest.
+        kwargs: Lightning's and `wandb.init`'s: `name`, `group`, `tags`, or an `id` to resume.
+
+    Raises:
+        ValueError: an unknown mode, or `offline` or `log_model`, which have other names here.
+    """
+
+    def __init__(
+        self,
+        project: str = "gan-zoo",
+        mode: Mode = "auto",
+        save_dir: str | Path | None = None,
+        init_timeout: float = 20.0,
+        finish_timeout: float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.pop("offline", False):
+            raise ValueError('WandbLogger: instead of offline=True, write mode="offline"')
+        if kwargs.pop("log_model", False):
+            raise ValueError(
+                "WandbLogger: log_model would upload pickled training checkpoints; "
+                "publish a model with `python -m zoo publish` instead"
+            )
+        self._mode = _known_mode(mode, "mode")
+        self._settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
+        self._ours = self._broken = False
+        super().__init__(project=project, save_dir=save_dir or "", **kwargs)
+        self._wandb_init.pop("anonymous")  # wandb warns about it, whatever its value
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Run:
+        """W&B's run; opened when first asked for."""
+        import wandb
+
+        if self._experiment is None and wandb.run is None and not hasattr(self, "_attach_id"):
+            self._experiment = self._open()
+            self._ours = True
+        return super().experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log one row."""
+        self._attempt(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
+        """Add to the run's config."""
+        self._attempt(super().log_hyperparams, params)
+
+    @rank_zero_only
+    def log_picture(self, key: str, picture: np.ndarray, kimg: float) -> None:
+        """Log a picture, (H, W, 3) uint8, at `kimg` on the x axis."""
+
+        def log() -> None:
+            import wandb
+
+            self.experiment.log({key: wandb.Image(picture), KIMG: kimg})
+
+        self._attempt(log)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Finish the run, waiting at most `finish_timeout` seconds for uploads."""
+        if not self._ours or self._experiment is None:
+            return
+        self._id = self._wandb_init["id"] = self._experiment.id
+        self._attempt(self._experiment.finish, exit_code=0 if status == "success" else 1)
+        self._experiment = None
+
+    def _open(self) -> Run:
+        import wandb
+
+        folder = Path(self._wandb_init["dir"] or ".")
+        folder.mkdir(parents=True, exist_ok=True)  # else wandb would write to a temporary folder
+        os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb" / "data").resolve()))
+        arguments = {"settings": self._settings, **self._wandb_init}
+        mode = self._run_mode()
+        try:
+            run = wandb.init(**arguments, mode=mode)
+        except (wandb.Error, OSError) as error:
+            if mode != "online":
+                raise
+            _warn_offline(f"could not be reached ({_first_line(error)})")
+            run = wandb.init(**arguments, mode="offline")
+        run.define_metric(KIMG, hidden=True)
+        run.define_metric("*", step_metric=KIMG)
+        return run
+
+    def _run_mode(self) -> RunMode:
+        import wandb
+
+        mode = self._mode
+        if mode == "auto":
+            mode = _known_mode(os.environ.get("WANDB_MODE") or "auto", "WANDB_MODE")
+        if mode == "offline" or mode == "disabled":
+            return mode
+        try:
+            if wandb.login(prompt=False, verify=False):
+                return "online"
+            if mode == "online":
+                _warn_offline("has no credentials here")
+        except (wandb.Error, ValueError) as error:
+            _warn_offline(f"cannot use the credentials it found ({_first_line(error)})")
+        return "offline"
+
+    def _attempt(self, call: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call W&B; let no failure of its reach training, and after the first leave it alone."""
+        if self._broken:
+            return
+        try:
+            call(*args, **kwargs)
+        except Exception as error:
+            self._broken = True
+            rank_zero_warn(f"W&B failed ({_first_line(error)}): the run goes on without it")
+
+
+def log_picture(loggers: Iterable[Logger], key: str, picture: np.ndarray, kimg: float) -> None:
+    """Show a picture, (H, W, 3) uint8, in every logger that can show one."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_picture(key, picture, kimg)
+        elif hasattr(logger, "log_image"):
+            logger.log_image(key=key, images=[picture])
+
+
+def _known_mode(mode: str, source: str) -> Mode:
+    if mode not in _MODES:
+        raise ValueError(f"{source}={mode!r} is no W&B mode: choose from {', '.join(_MODES)}")
+    return _MODES[mode]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _warn_offline(why: str) -> None:
+    rank_zero_warn(f"W&B {why}: logging offline, send it later with `wandb sync`")

@@ -74,9 +74,10 @@ class Engine(LightningModule, ABC):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
-        every = self.trainer.log_every_n_steps
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and self.steps % every == 0:
-            row = {"progress/kimg": self.kimg, **self.latest}
+            kimg = torch.tensor(self.kimg, dtype=torch.float64)  # float32 would not be sorted beside other rows
+            row = {"progress/kimg": kimg, **self.latest}
             self.log_dict(row, sync_dist=self.trainer.world_size > 1)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -1,0 +1,95 @@
+"""Who may import whom, and how large a room may grow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("datamodules/**/*.py"), ROOT / "train.py"])
+
+INNER = {
+    "zoo.gan", "zoo.engine", "zoo.types", "zoo.freezing", "zoo.dynamics", "zoo.stabilizers", "zoo.penalties",
+    "zoo.noise", "zoo.optim", "zoo.ranks", "zoo.schedules",
+}  # fmt: skip
+
+# A module, by its longest matching prefix here, may import these of ours and nothing else of ours.
+ALLOWED = {
+    "train": {"zoo.cli"},
+    "datamodules": {"datamodules"},
+    "zoo": {"zoo.gan", "zoo.hub"},
+    "zoo.noise": set(),
+    "zoo.optim": set(),
+    "zoo.ranks": set(),
+    "zoo.schedules": set(),
+    "zoo.pictures": set(),
+    "zoo.backbones": {"zoo.backbones"},
+    "zoo.metrics": {"zoo.metrics"},
+    "zoo.penalties": {"zoo.noise"},
+    "zoo.types": {"zoo.noise"},
+    "zoo.freezing": set(),
+    "zoo.dynamics": {"zoo.types"},
+    "zoo.stabilizers": {"zoo.types", "zoo.noise", "zoo.penalties"},
+    "zoo.engine": {"zoo.noise", "zoo.ranks", "zoo.schedules"},
+    "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks"},
+    "zoo.variants": INNER - {"zoo.engine", "zoo.freezing"},
+    "zoo.loggers": set(),
+    "zoo.callbacks": {"zoo", "zoo.callbacks", "zoo.gan", "zoo.metrics", "zoo.pictures", "zoo.loggers"},
+    "zoo.hub": {"zoo"},
+    "zoo.cli_errors": set(),
+    "zoo.cli": {"zoo", "datamodules"},
+    "zoo.__main__": {"zoo", "datamodules"},
+}  # fmt: skip
+OUTER = ("zoo.cli", "zoo.__main__", "zoo.hub", "zoo.lab")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Our modules that a file imports at run time, wherever in the file."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module == "zoo"
+            found.update(f"zoo.{a.name}" for a in node.names) if package else found.add(node.module)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return {name for name in found if name.split(".")[0] in {"zoo", "datamodules", "train", "tests"}}
+
+
+def under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_stay_in_their_room(path: Path) -> None:
+    name = module_name(path)
+    room = max((p for p in ALLOWED if under(name, p)), key=len)
+    assert name != "zoo" or room == "zoo"
+    assert room != "zoo" or name == "zoo", f"{name} has no room of its own in ALLOWED"
+    for imported in imports(path) - {"zoo.__version__"}:
+        assert any(under(imported, p) for p in ALLOWED[room]), f"{name} may not import {imported}"
+        inner = not any(under(name, p) for p in ("train", "zoo.__main__", *OUTER)) and name != "zoo"
+        assert not (inner and any(under(imported, p) for p in OUTER)), f"{name} imports the outer ring"
+
+
+def test_variants_do_not_import_each_other() -> None:
+    for path in ROOT.glob("zoo/variants/[a-z]*.py"):
+        assert not any(under(i, "zoo.variants") for i in imports(path)), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_no_file_needs_a_map(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400, f"{path} has {len(lines)} lines"
+    assert max(map(len, lines), default=0) <= 120

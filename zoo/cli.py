@@ -1,0 +1,270 @@
+"""The command line of `train.py`: a LightningCLI over a GAN and its data, and the folder that a run leaves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import traceback
+import warnings
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+import datamodules
+import zoo.backbones  # noqa: F401 - lets short class names be used
+from zoo.callbacks.budget import Budget
+from zoo.callbacks.record import RunRecord
+from zoo.cli_errors import explain
+from zoo.gan import GAN
+from zoo.loggers import MetricsLog
+from zoo.variants import variants
+
+ROOT = Path(__file__).parent.parent
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one line and exits with status 2."""
+
+    given: ClassVar[list[str]] = []  # arguments that did not come from the command line
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print one line to stderr and exit with 2."""
+        data = [name for name in datamodules.__all__ if name[0].isupper()]
+        choices = {"model": variants(), "data": data}
+        options = [option.lstrip("-") for option in self._option_string_actions]
+        print(f"error: {explain(message, choices, options, sys.argv[1:] + self.given)}", file=sys.stderr)
+        sys.exit(2)
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the run's `config.yaml` and tells every logger what the run is."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, run: Run) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
+        self.run = run
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """An older, different `config.yaml` is kept beside the new one."""
+        text = self.run.config_text
+        self.run.folder.mkdir(parents=True, exist_ok=True)
+        path = self.run.folder / "config.yaml"
+        if path.is_file() and (old := path.read_text()) != text:
+            kept = len(list(self.run.folder.glob("config-*.yaml")))
+            (self.run.folder / f"config-{kept}.yaml").write_text(old)
+        path.write_text(text)
+        facts = {"variant": self.run.variant, "dataset": self.run.dataset}
+        for logger in trainer.loggers:
+            logger.log_hyperparams({**facts, **yaml.safe_load(text)})
+
+
+class Run:
+    """Where a fit writes, under which names, and the text of its configuration."""
+
+    def __init__(self, config: Namespace, config_text: str) -> None:
+        objective = config.model.class_path.rpartition(".")[2]
+        self.variant = config.variant or snake_case(objective)
+        self.dataset = config.dataset or snake_case(config.data.class_path.rpartition(".")[2])
+        self.config_text = config_text
+        self.wandb_id: str | None = None
+        resumed = Path(config.ckpt_path) if config.ckpt_path else None
+        if resumed is not None and resumed.is_file():
+            self.wandb_id = _wandb_id(resumed)
+        if resumed is not None and (resumed.parent / "run.json").is_file():
+            self.folder = resumed.parent
+        else:
+            self.folder = self._new_folder(Path(config.trainer.default_root_dir or "runs"))
+
+    def introduce(self, logger: Namespace) -> None:
+        """Tell W&B's logger, in its configuration, what this run is called and where it lives."""
+        logger.init_args.save_dir = logger.init_args.save_dir or str(self.folder)
+        logger.init_args.name = logger.init_args.name or self.folder.name
+        logger.init_args.id = logger.init_args.id or self.wandb_id
+        logger.dict_kwargs = {"group": f"{self.variant}-{self.dataset}", **logger.get("dict_kwargs", {})}
+
+    def _new_folder(self, root: Path) -> Path:
+        """Ranks started by rank 0 learn its choice from the environment."""
+        chosen = os.environ.get("GAN_ZOO_RUN_FOLDER")
+        if chosen and os.environ.get("LOCAL_RANK", "0") != "0":
+            return Path(chosen)
+        stem = f"{self.variant}-{self.dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+        folder, count = root / stem, 1
+        while folder.exists():
+            folder, count = root / f"{stem}-{count}", count + 1
+        os.environ["GAN_ZOO_RUN_FOLDER"] = str(folder)
+        return folder
+
+
+class ZooCLI(LightningCLI):
+    """fit | validate | test | predict over `zoo.GAN` and any `LightningDataModule`."""
+
+    run: Run
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The run's names, its budget, and what the networks learn from the data."""
+        parser.add_argument("--variant", type=str, default=None, help="Name of the configuration.")
+        parser.add_argument("--dataset", type=str, default=None, help="Name of the data.")
+        parser.add_lightning_class_args(Budget, "budget")
+        for network in ("generator", "discriminator"):
+            target = f"model.init_args.{network}.init_args.image_shape"
+            parser.link_arguments("data", target, compute_fn=_image_shape)
+
+    def _parse_ckpt_path(self) -> None:
+        """Resume with the configuration that was given, not the one inside the checkpoint."""
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run's folder and hand it to whatever writes there."""
+        if self.subcommand is None:
+            return
+        config = self.config[self.subcommand]
+        if self.subcommand != "fit":
+            config.trainer.logger = False
+            self.save_config_callback = None
+            return
+        self._refuse_what_cannot_be(config)
+        if config.trainer.limit_val_batches is None:
+            config.trainer.limit_val_batches = 0  # Quality measures by kimg; an epoch of validation would add nothing
+        parser = self._parser(self.subcommand)
+        told = config.clone()
+        told.ckpt_path = None
+        self.run = Run(config, parser.dump(told, skip_unset=False))
+        config.trainer.default_root_dir = str(self.run.folder)
+        self.save_config_kwargs = {"run": self.run}
+        loggers = config.trainer.logger
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            if isinstance(logger, Namespace) and logger.class_path == "zoo.loggers.WandbLogger":
+                self.run.introduce(logger)
+
+    def _refuse_what_cannot_be(self, config: Namespace) -> None:
+        for half, folder in (("model", "configs/"), ("data", "configs/data/")):
+            if config[half] is None:
+                self.parser.error(f"no {half} is chosen: add -c with a file of {folder}")
+        if config.trainer.gradient_clip_val:
+            self.parser.error("trainer.gradient_clip_val: players are clipped apart; use model.init_args.clip_norm")
+        if config.trainer.accumulate_grad_batches != 1:
+            self.parser.error(
+                "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
+            )
+        resumed = config.ckpt_path
+        if resumed and resumed not in {"last", "best"} and not Path(resumed).is_file():
+            self.parser.error(f"ckpt_path: there is no file {resumed}")
+
+    def instantiate_classes(self) -> None:
+        """A constructor that refuses its arguments is a mistake in the configuration: one line, status 2."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, MisconfigurationException) as error:
+            if _is_ours(error) or isinstance(error, MisconfigurationException):
+                self.parser.error(str(error))
+            raise
+        recipe = _plain(self._get(self.config, "model"))
+        self.model.save_hyperparameters(
+            {
+                **recipe["init_args"],
+                "_class_path": recipe["class_path"],
+                "_instantiator": "lightning.pytorch.cli.instantiate_module",
+            },
+            logger=False,
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Every fit keeps its own record, whatever other loggers are chosen."""
+        if self.subcommand != "fit":
+            return super().instantiate_trainer(**kwargs)
+        chosen = self._get(self.config_init, "trainer.logger")
+        loggers = chosen if isinstance(chosen, list) else [chosen] if chosen else []
+        kwargs["logger"] = [MetricsLog(self.run.folder), *loggers]
+        record = RunRecord(self.run.folder, variant=self.run.variant, dataset=self.run.dataset)
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.callbacks.insert(0, record)  # type: ignore[attr-defined]
+        return trainer
+
+
+def snake_case(name: str) -> str:
+    """Words of a class name, joined by underscores: FashionMNIST is fashion_mnist."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _image_shape(data: Namespace | None) -> list[int] | None:
+    if data is None:
+        return None
+    module, _, name = data.class_path.rpartition(".")
+    made = getattr(import_module(module), name)(**data.init_args.as_dict())
+    return list(made.image_shape)
+
+
+def _plain(value: Any) -> Any:
+    """A configuration as dictionaries and lists. Unlike the parser's own dump it keeps what was linked."""
+    if isinstance(value, Namespace):
+        return {key: _plain(part) for key, part in vars(value).items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _wandb_id(checkpoint: Path) -> str | None:
+    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
+    states = [state for key, state in callbacks.items() if key.startswith("RunRecord")]
+    return states[0].get("wandb_id") if states else None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether the zoo itself refused, rather than a library that it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(ROOT)
+
+
+class _News(logging.Filter):
+    """Lets through what a user can act on."""
+
+    _OLD = ("Tip:", "`weights_only` was not set")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in self._OLD)
+
+
+def _hush() -> None:
+    """Silence what Lightning and jsonargparse say of things that are so by design, or that only they can mend."""
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_News())
+    for message in (
+        r".*isinstance\(treespec, LeafSpec\)",
+        r"(?s).*was deprecated in v4\.49",
+        r".*smaller than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def main(args: list[str] | None = None) -> ZooCLI:
+    """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
+    _hush()
+    variants()
+    Parser.given = args or []
+    defaults = {"default_config_files": [str(ROOT / "configs" / "default.yaml")]}
+    try:
+        return ZooCLI(
+            GAN,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs=dict.fromkeys(ZooCLI.subcommands(), defaults),
+            args=args,
+        )
+    except ValueError as error:
+        if not _is_ours(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,126 @@
+"""Turn the parser's nested reports into one line: the culprit, its place, and the choices."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+
+_NOISE = re.compile(
+    r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|Expected a path but"
+)
+_KEY = re.compile(r'Parser key "([^"]+)":?\s*(.*)')
+_CLASS = re.compile(r"Problem with given class_path '([^']+)':$")
+_LINK = re.compile(r"Call to compute_fn of link .*? failed: (.*)")
+_GIVEN = re.compile(r"Given value: (?:NestedArg\(key='[^']*', val='(.*)'\)|(\S+))$")
+_UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: (?:--)?([\w.]+)")
+_UNKNOWN_OPTION = re.compile(r"(?:Option|does not accept option) '([^']+)'")
+_NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+_NOT_A_CLASS = re.compile(r"(?:dot import path string|No module named|Unable to import module)\W+([\w.]+)")
+_LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\]\. Got value: (.*)")
+_TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
+
+
+def explain(
+    message: str,
+    choices: Mapping[str, Iterable[str]],
+    options: Iterable[str],
+    arguments: Iterable[str] = (),
+) -> str:
+    """One line for a parser's message.
+
+    Args:
+        message: what jsonargparse says.
+        choices: for a top-level key that takes a class, the names of the known classes.
+        options: the options of the parser that complains, the command's or a class's.
+        arguments: the words of the command line, to name the one at fault.
+    """
+    place, owner, leaf = _unnest(message)
+    where = f"{'.'.join(place)}: " if place else ""
+    if match := _UNKNOWN_ARGUMENT.match(leaf):
+        return _no_option(match[1], "", options)
+    if match := _UNKNOWN_OPTION.search(leaf):
+        if owner is None:
+            return _no_option(match[1], where or _argument_with(match[1], arguments), options)
+        return _no_option(match[1], where, _parameters(owner), owner.rpartition(".")[2])
+    if match := _NO_ATTRIBUTE.search(leaf):
+        return _no_class(match[2], where, _classes(match[1]))
+    if match := _NOT_A_CLASS.search(leaf):
+        return _no_class(match[1], where, choices.get(place[0] if place else "", ()))
+    if match := _LITERAL.search(leaf):
+        return f"{where}{match[2]!r} is not one of {match[1].replace(chr(39), '')}"
+    if match := _TYPE.search(leaf):
+        given = match[2] or _given(message)
+        return f"{where}expected {match[1]}" + (f", got {given!r}" if given else "")
+    return where + leaf
+
+
+def _unnest(message: str) -> tuple[list[str], str | None, str]:
+    """The path of keys, the innermost class, and what is left to say."""
+    place: list[str] = []
+    owner = None
+    leaves: list[str] = []
+    for line in message.splitlines():
+        line = line.strip().removeprefix("- ")
+        if match := _KEY.match(line):
+            place.append(match[1])
+            line = match[2]
+        elif match := _CLASS.match(line):
+            owner, line = match[1], ""
+        elif match := _LINK.match(line):
+            line = match[1]
+        if line and not _NOISE.match(line):
+            leaves.append(line)
+    return place, owner, leaves[0] if leaves else message.strip().splitlines()[0]
+
+
+def _given(message: str) -> str:
+    """The refused value, where the message ends with it and it is short."""
+    for line in message.splitlines():
+        if match := _GIVEN.match(line.strip()):
+            return match[1] or match[2]
+    return ""
+
+
+def _argument_with(name: str, arguments: Iterable[str]) -> str:
+    for argument in arguments:
+        key = argument.lstrip("-").partition("=")[0]
+        if key.rpartition(".")[2] == name:
+            return f"{key}: "
+    return ""
+
+
+def _no_option(name: str, where: str, known: Iterable[str], owner: str = "") -> str:
+    known = [option for option in known if option not in {"h", "help"}]
+    listed = f" (choose from {', '.join(known)})" if len(known) <= 30 else ""
+    return f"{where}{owner and owner + ' has '}no option {name!r}{_hint(name, known)}{listed}"
+
+
+def _no_class(name: str, where: str, known: Iterable[str]) -> str:
+    known = list(known)
+    listed = f" (choose from {', '.join(known)})" if known else ""
+    return f"{where}unknown class {name!r}{_hint(name.rpartition('.')[2], known)}{listed}"
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _classes(module: str) -> list[str]:
+    return sorted(name for name, value in vars(import_module(module)).items() if isinstance(value, type))
+
+
+def _parameters(class_path: str) -> list[str]:
+    """What the class's constructor takes, through **kwargs of its bases too."""
+    module, _, name = class_path.rpartition(".")
+    cls = getattr(import_module(module), name)
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        names |= {p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return list(names)

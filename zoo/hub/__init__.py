@@ -1,0 +1,1 @@
+"""Checkpoints as things to share: read, and later publish, trained GANs."""

@@ -218,7 +218,7 @@ def test_wgan_gp_on_a_linear_critic_finds_the_closed_form_optimum() -> None:
     for _ in range(300):
         batch = gan.deal((real,), graph=False)
         object.__setattr__(batch, "fake", fake)
-        terms = gan._d_turn(gan.bind(batch), batch)
+        terms = gan.d_turn(gan.bind(batch), batch)
         loss = sum(terms.values())
         optimizer.zero_grad()
         loss.backward()

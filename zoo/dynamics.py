@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Dynamics(nn.Module, ABC):
     """Plays the turns of a game on one batch; a module, so that what it must remember is saved with the run."""
 
+    def prepare(self, gan: GAN) -> None:
+        """Refuse a game that cannot be played this way, once, at the end of `GAN.__init__`."""
+
     @abstractmethod
     def forward(self, gan: GAN, data: Data) -> None:
         """Play one batch: call `gan.play(turn, data)` for the turns of `gan.turns()` that are due."""

@@ -42,30 +42,41 @@ class Engine(LightningModule, ABC):
 
     @abstractmethod
     def players(self) -> dict[str, nn.Module]:
-        """Who can move; each has one optimiser. The first letter, d or g, says whose settings it takes."""
+        """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
 
     @property
     def kimg(self) -> float:
         """Thousands of real images dealt so far, over all ranks."""
         return self.images / 1000
 
-    def step(self, loss: Tensor, movers: Sequence[str]) -> None:
-        """One step of these players on a loss; no other gradient is touched.
+    def differentiate(self, loss: Tensor, movers: Sequence[str]) -> None:
+        """Set these players' gradients, averaged over ranks; no other gradient is touched.
 
         Only the movers' gradients cross the ranks, in one exchange: Lightning's own would send every parameter.
         """
-        players = self.players()
-        parameters = [p for name in movers for p in players[name].parameters() if p.requires_grad]
+        parameters = self.parameters_of(movers)
         for parameter in parameters:
             parameter.grad = None
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         with unsynced():
             self.manual_backward(loss, inputs=parameters)
         ranks.average_gradients(parameters)
+
+    def update(self, movers: Sequence[str]) -> None:
+        """Step these players' optimisers on the gradients they have."""
         for name in movers:
-            optimizer = self.trainer.optimizers[list(players).index(name)]
+            optimizer = self.optimizer_of(name)
             self._set_rate(name, optimizer)
             self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+
+    def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]:
+        """What these players would move: their parameters that are not frozen."""
+        players = self.players()
+        return [p for name in movers for p in players[name].parameters() if p.requires_grad]
+
+    def optimizer_of(self, name: str) -> torch.optim.Optimizer:
+        """A player's optimiser."""
+        return self.trainer.optimizers[list(self.players()).index(name)]
 
     def count(self, images: int) -> None:
         """One batch more, with this many images on each rank; logs on the steps that will be written."""
@@ -84,7 +95,7 @@ class Engine(LightningModule, ABC):
         """One optimiser a player."""
         made = []
         for name, net in self.players().items():
-            optimizer = self._makers[name[0]](net.parameters())
+            optimizer = self._makers[_side(name)](net.parameters())
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
             made.append(optimizer)
@@ -124,8 +135,12 @@ class Engine(LightningModule, ABC):
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
 
     def _set_rate(self, name: str, optimizer: torch.optim.Optimizer) -> None:
-        schedule = self._schedules[name[0]]
+        schedule = self._schedules[_side(name)]
         if schedule is not None:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule(self.kimg)
         self.latest[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
+
+
+def _side(player: str) -> str:
+    return "d" if player.startswith("d") else "g"

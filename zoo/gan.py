@@ -23,7 +23,7 @@ from zoo.noise import Noise
 from zoo.optim import Adam
 from zoo.schedules import Schedule
 from zoo.stabilizers import Stabilizer
-from zoo.types import Batch, Critic, Data, Role, State, Terms, Turn, Verdict
+from zoo.types import Batch, Critic, Data, Role, State, Terms, Turn, Verdict, total
 
 
 class GAN(Engine):
@@ -86,6 +86,7 @@ class GAN(Engine):
         self.stabilizers = nn.ModuleList(stabilizers or ())
         for stabilizer in self._stabilizers():
             stabilizer.prepare(self)
+        self.dynamics.prepare(self)
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
         self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
@@ -127,12 +128,26 @@ class GAN(Engine):
     def turns(self) -> tuple[Turn, ...]:
         """The kinds of move, in the order in which a round plays them."""
         return (
-            Turn("d", ("d",), self._d_turn, side="d"),
-            Turn("g", ("g",), self._g_turn, side="g"),
+            Turn("d", ("d",), self.d_turn, side="d"),
+            Turn("g", ("g",), self.g_turn, side="g"),
         )
 
+    def d_turn(self, critic: Critic, batch: Batch, name: str = "d") -> Terms:
+        """All of D's terms on a batch: the objective's and the stabilizers'."""
+        real, fake = critic(batch.real, "real"), critic(batch.fake, "fake")
+        self.verdicts[name] = {"real": real.detach(), "fake": fake.detach()}
+        added = [s.d_terms(critic, batch, real, fake) for s in self._stabilizers()]
+        return _united(self.d_terms(critic, batch, real, fake), *added)
+
+    def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
+        """All of G's terms on a batch: the objective's and the stabilizers'."""
+        fake = critic(batch.fake, "fake")
+        self.verdicts[name] = {"fake": fake.detach()}
+        added = [s.g_terms(critic, batch, fake) for s in self._stabilizers()]
+        return _united(self.g_terms(critic, batch, fake), *added)
+
     def players(self) -> dict[str, nn.Module]:
-        """Who can move; each has one optimiser. The first letter, d or g, says whose settings it takes."""
+        """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
         return {"d": self.discriminator, "g": self.generator}
 
     def after_turn(self, turn: Turn) -> None:
@@ -140,25 +155,31 @@ class GAN(Engine):
 
     # The game itself.
 
-    def critic(self, x: Tensor, *given: Tensor, role: Role = "fake", state: State | None = None) -> Verdict:
+    def critic(
+        self,
+        x: Tensor,
+        *given: Tensor,
+        role: Role = "fake",
+        state: State | None = None,
+        judge: nn.Module | None = None,
+    ) -> Verdict:
         """The one door to D: perturb x (N, ...), then score it.
 
-        `state` stands in for D's parameters and buffers, as names to tensors, and D itself stays as it is.
+        `state` stands in for D's parameters and buffers, as names to tensors, and D itself stays as it is. `judge`
+        stands in for D where a paper has two.
         """
         for stabilizer in self._stabilizers():
             x = stabilizer.perturb(x, role=role, kimg=self.kimg, noise=self.noise)
-        if state is None:
-            said = self.discriminator(x, *given)
-        else:
-            said = functional_call(self.discriminator, state, (x, *given))
+        net = self.discriminator if judge is None else judge
+        said = net(x, *given) if state is None else functional_call(net, state, (x, *given))
         score, features = said if isinstance(said, tuple) else (said, {})
         return Verdict(score.reshape(len(x)), features)
 
-    def bind(self, batch: Batch, state: State | None = None) -> Critic:
+    def bind(self, batch: Batch, state: State | None = None, judge: nn.Module | None = None) -> Critic:
         """The critic that terms are given: it knows what goes with the batch's images."""
 
         def critic(x: Tensor, role: Role) -> Verdict:
-            return self.critic(x, *self.given(batch, role), role=role, state=state)
+            return self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
 
         return critic
 
@@ -195,11 +216,17 @@ class GAN(Engine):
         idle = [net for name, net in players.items() if name not in {*turn.movers, *differentiates}]
         with frozen(idle), buffers_kept(others):
             values = terms()
-            loss = torch.stack(list(values.values())).sum()
-            self.step(loss, turn.movers)
+            self.differentiate(total(values), turn.movers)
+        self.update(turn.movers)
+        self.finish(turn, values)
+
+    def finish(self, turn: Turn, terms: Terms) -> None:
+        """What follows a step: the average, the log, and whatever projects weights or keeps a state."""
         if "g" in turn.movers:
             self._update_ema()
-        self._remember(turn, loss, values)
+        self.latest[f"loss/{turn.name}"] = total(terms).detach()
+        if len(terms) > 1:
+            self.latest |= {f"loss/{turn.name}/{k}": v.detach() for k, v in terms.items()}
         self.after_turn(turn)
         for stabilizer in self._stabilizers():
             stabilizer.after_turn(turn, self)
@@ -256,20 +283,6 @@ class GAN(Engine):
         """As many samples as the batch has images, (N, C, H, W) in [-1, 1]; a function of batch_idx."""
         return self.sample(len(batch[0]), seed=batch_idx)
 
-    # Inside a move.
-
-    def _d_turn(self, critic: Critic, batch: Batch) -> Terms:
-        real, fake = critic(batch.real, "real"), critic(batch.fake, "fake")
-        self.verdicts["d"] = {"real": real.detach(), "fake": fake.detach()}
-        added = [s.d_terms(critic, batch, real, fake) for s in self._stabilizers()]
-        return _united(self.d_terms(critic, batch, real, fake), *added)
-
-    def _g_turn(self, critic: Critic, batch: Batch) -> Terms:
-        fake = critic(batch.fake, "fake")
-        self.verdicts["g"] = {"fake": fake.detach()}
-        added = [s.g_terms(critic, batch, fake) for s in self._stabilizers()]
-        return _united(self.g_terms(critic, batch, fake), *added)
-
     def _update_ema(self) -> None:
         self.g_moves += 1
         if self.generator_ema is None or self.ema_decay is None:
@@ -280,11 +293,6 @@ class GAN(Engine):
             torch._foreach_lerp_(list(averaged.parameters()), list(current.parameters()), 1 - decay)
             for kept, new in zip(averaged.buffers(), current.buffers(), strict=True):
                 kept.copy_(new)
-
-    def _remember(self, turn: Turn, loss: Tensor, terms: Terms) -> None:
-        self.latest[f"loss/{turn.name}"] = loss.detach()
-        if len(terms) > 1:
-            self.latest |= {f"loss/{turn.name}/{k}": v.detach() for k, v in terms.items()}
 
     def _stabilizers(self) -> Iterator[Stabilizer]:
         yield from self.stabilizers  # type: ignore[misc]

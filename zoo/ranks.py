@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather, all_reduce
 
 
 def world_size() -> int:
@@ -18,6 +19,18 @@ def mean(value: Tensor) -> Tensor:
     value = value.clone()
     dist.all_reduce(value)
     return value / world_size()
+
+
+def mean_with_graph(values: list[Tensor]) -> list[Tensor]:
+    """The means over ranks, differentiable: what is made of them is the same on every rank."""
+    if world_size() == 1:
+        return values
+    return [all_reduce(value) / world_size() for value in values]  # type: ignore[no-untyped-call]
+
+
+def gather(value: Tensor) -> Tensor:
+    """The rows of all ranks, (W·N, ...), differentiable; each rank holds as many."""
+    return value if world_size() == 1 else torch.cat(all_gather(value))  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+import torch
 from torch import Tensor
 
 from zoo.noise import Noise
@@ -52,3 +53,8 @@ class Turn:
     movers: tuple[str, ...]  # names in `GAN.players()`
     terms: Callable[[Critic, Batch], Terms]
     side: Literal["d", "g"]  # whom it counts for in d_steps : g_steps
+
+
+def total(terms: Terms) -> Tensor:
+    """The loss, a scalar."""
+    return torch.stack(list(terms.values())).sum()

@@ -28,7 +28,7 @@ ALLOWED = {
     "zoo.penalties": {"zoo.noise"},
     "zoo.types": {"zoo.noise"},
     "zoo.freezing": set(),
-    "zoo.dynamics": {"zoo.types"},
+    "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
     "zoo.stabilizers": {"zoo.types", "zoo.noise", "zoo.penalties"},
     "zoo.engine": {"zoo.noise", "zoo.ranks", "zoo.schedules"},
     "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks"},

@@ -14,6 +14,7 @@ from zoo.variants.dragan import DRAGAN
 from zoo.variants.lsgan import LSGAN
 from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.nsgan import NSGAN
+from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.wgan import WGAN
 from zoo.variants.wgan_gp import WGANGP
 
@@ -70,6 +71,14 @@ TABLE = {
         [-1 / 4, -1 / 8],
         [1 / 8, 3 / 8],
         [-3 / 8, -1 / 8],
+    ),
+    # minimax, by default
+    UnrolledGAN: (
+        (LN2 + math.log(4 / 3)) / 2 + (math.log(4 / 3) + 2 * LN2) / 2,
+        -(math.log(4 / 3) + 2 * LN2) / 2,
+        [-1 / 4, -1 / 8],
+        [1 / 8, 3 / 8],
+        [-1 / 8, -3 / 8],
     ),
     # k = 0: the fakes don't enter L_D
     BEGAN: (LN3 / 2, 0.0, [0.5, 0.5], [0.0, 0.0], [0.5, 0.5]),

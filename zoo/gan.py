@@ -51,6 +51,7 @@ class GAN(Engine):
     """
 
     energy_based: ClassVar[bool] = False  # whether D must be an autoencoder that returns energies
+    log_loss: ClassVar[bool] = False  # whether L_D is -E log D(x) - E log(1 - D(G(z))), D(x) = σ(score)
 
     def __init__(
         self,
@@ -144,7 +145,8 @@ class GAN(Engine):
         fake = critic(batch.fake, "fake")
         self.verdicts[name] = {"fake": fake.detach()}
         added = [s.g_terms(critic, batch, fake) for s in self._stabilizers()]
-        return _united(self.g_terms(critic, batch, fake), *added)
+        replaced = any(s.replaces_g_loss for s in self._stabilizers())
+        return _united({} if replaced else self.g_terms(critic, batch, fake), *added)
 
     def players(self) -> dict[str, nn.Module]:
         """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
@@ -175,11 +177,22 @@ class GAN(Engine):
         score, features = said if isinstance(said, tuple) else (said, {})
         return Verdict(score.reshape(len(x)), features)
 
-    def bind(self, batch: Batch, state: State | None = None, judge: nn.Module | None = None) -> Critic:
-        """The critic that terms are given: it knows what goes with the batch's images."""
+    def bind(
+        self, batch: Batch, state: State | None = None, judge: nn.Module | None = None, *, shared: bool = False
+    ) -> Critic:
+        """The critic that terms are given: it knows what goes with the batch's images.
+
+        With `shared`, the batch's own images are scored once, whoever asks.
+        """
+        said: dict[Role, Verdict] = {}
 
         def critic(x: Tensor, role: Role) -> Verdict:
-            return self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
+            if role in said and x is getattr(batch, role, None):
+                return said[role]
+            verdict = self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
+            if shared and x is getattr(batch, role, None):
+                said[role] = verdict
+            return verdict
 
         return critic
 

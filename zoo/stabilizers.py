@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Stabilizer(nn.Module):
     """Override what you need; the rest does nothing."""
 
+    replaces_g_loss: bool = False  # whether its terms stand instead of the objective's, not beside them
+
     def prepare(self, gan: GAN) -> None:
         """Rewrite or check the networks, once, at the end of `GAN.__init__`."""
 

@@ -40,6 +40,8 @@ class DRAGAN(GAN):
         kwargs: the rest of `GAN`.
     """
 
+    log_loss = True
+
     def __init__(
         self,
         generator: nn.Module,

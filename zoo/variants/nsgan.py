@@ -18,6 +18,8 @@ class NSGAN(GAN):
     Deviations: the paper trains by SGD with momentum; the default here is Adam as in DCGAN (Radford et al. 2016).
     """
 
+    log_loss = True
+
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
         """-E log D(x) - E log(1 - D(G(z))), from logits."""

@@ -1,0 +1,184 @@
+"""G looks through D's gradient or through D's next steps before it moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zoo import ranks
+from zoo.dynamics.alternating import Alternating
+from zoo.dynamics.base import at_least, two_players
+from zoo.types import Batch, Data, State, Terms, Turn, total
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+Rule = Callable[[list[Tensor], list[Tensor]], list[Tensor]]  # parameters and gradients to new parameters
+_TINY = 1e-36
+
+
+class GradientRegularized(Alternating):
+    """Nagarajan & Kolter 2017, "Gradient descent GAN optimization is locally stable", section 4.
+
+    G's loss gains η‖∇V‖², V = -L_D, the norm over D's parameters; it is differentiated to G's parameters only. D's loss
+    stays as it is. Pair it with `MinimaxGAN` for the paper's game.
+
+    The gradient is averaged over ranks, and differentiated through that average. G's turn runs in float32, outside
+    autocast.
+
+    Args:
+        eta: η, at least 0; 0 is `Alternating`, bit for bit. The authors use 0.5.
+        d_steps: as in `Alternating`.
+        g_steps: as in `Alternating`.
+    """
+
+    def __init__(self, eta: float = 0.5, d_steps: int = 1, g_steps: int = 1) -> None:
+        super().__init__(d_steps, g_steps)
+        at_least(0, eta=eta)
+        self.eta = eta
+
+    def prepare(self, gan: GAN) -> None:
+        """Refuse a game of more than two sides."""
+        two_players(gan, self)
+
+    def play(self, gan: GAN, turn: Turn, data: Data) -> None:
+        """One move; G's with the penalty."""
+        if turn.side == "d" or self.eta == 0:
+            gan.play(turn, data)
+        else:
+            gan.move(turn, lambda: self._terms(gan, turn, data), differentiates=("d",))
+
+    def _terms(self, gan: GAN, turn: Turn, data: Data) -> Terms:
+        seen = dict(gan.verdicts)
+        with torch.autocast(gan.device.type, enabled=False):
+            batch = gan.deal(data, graph=True)
+            critic = gan.bind(batch, shared=True)
+            d_loss = total(two_players(gan, self)[0].terms(critic, batch))
+            parameters = gan.parameters_of(["d"])
+            gradient = torch.autograd.grad(d_loss, parameters, create_graph=True, materialize_grads=True)
+            norm = torch.stack([g.square().sum() for g in ranks.mean_with_graph(list(gradient))]).sum()
+            gan.verdicts = seen
+            return turn.terms(critic, batch) | {"gradient_norm": self.eta * norm}
+
+    def extra_repr(self) -> str:
+        """The weight and the step counts, for printing."""
+        return f"eta={self.eta}, {super().extra_repr()}"
+
+
+class Unrolled(Alternating):
+    """Unrolled GAN: Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 2, for any objective.
+
+    G's loss is taken against the D of `k` of its own steps ahead, all on one fixed minibatch, and is differentiated
+    through those steps. D itself, its buffers and its optimiser are left as they were, bit for bit. D's own turn is an
+    ordinary step. For the paper's game, where G minimises all of -L_D at the unrolled D, use `UnrolledGAN`.
+
+    Under several ranks the inner gradients are averaged, through the graph, so that ranks agree with one process.
+
+    Args:
+        k: steps of foresight, at least 0; 0 is `Alternating`, bit for bit.
+        lr: learning rate of the inner steps; None is that of D's optimiser.
+        inner: `sgd`; or `optimizer`, a differentiable copy of D's Adam and of its moments as they are; None is `sgd`
+            with an `lr` and `optimizer` without.
+        d_steps: as in `Alternating`.
+        g_steps: as in `Alternating`.
+    """
+
+    def __init__(
+        self,
+        k: int = 5,
+        lr: float | None = None,
+        inner: Literal["sgd", "optimizer"] | None = None,
+        d_steps: int = 1,
+        g_steps: int = 1,
+    ) -> None:
+        super().__init__(d_steps, g_steps)
+        at_least(0, k=k, lr=0 if lr is None else lr)
+        if inner not in (None, "sgd", "optimizer"):
+            raise ValueError(f"Unrolled: unknown inner {inner!r}; choose from sgd, optimizer")
+        self.k, self.lr, self.inner = k, lr, inner or ("optimizer" if lr is None else "sgd")
+
+    def prepare(self, gan: GAN) -> None:
+        """Refuse a game of more than two sides."""
+        two_players(gan, self)
+
+    def play(self, gan: GAN, turn: Turn, data: Data) -> None:
+        """One move; G's with foresight."""
+        if turn.side == "d" or self.k == 0:
+            gan.play(turn, data)
+        else:
+            gan.move(turn, lambda: self._terms(gan, turn, data), differentiates=("d",))
+
+    def unroll(self, gan: GAN, batch: Batch) -> State:
+        """D's parameters after k steps on the batch, with the graph of those steps, and throw-away buffers."""
+        net = gan.discriminator
+        buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+        fixed = {name: p.detach() for name, p in net.named_parameters() if not p.requires_grad}
+        movers = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        moving = {name: p.detach().requires_grad_() for name, p in movers.items()}
+        step = self._rule(gan, list(movers.values()))
+        d_turn = two_players(gan, self)[0]
+        seen = dict(gan.verdicts)
+        for _ in range(self.k):
+            critic = gan.bind(batch, {**moving, **fixed, **buffers})
+            loss = total(d_turn.terms(critic, batch))
+            gradients = torch.autograd.grad(loss, list(moving.values()), create_graph=True, materialize_grads=True)
+            stepped = step(list(moving.values()), ranks.mean_with_graph(list(gradients)))
+            moving = dict(zip(moving, stepped, strict=True))
+        gan.verdicts = seen
+        return {**moving, **fixed, **buffers}
+
+    def _terms(self, gan: GAN, turn: Turn, data: Data) -> Terms:
+        batch = gan.deal(data, graph=True)
+        return turn.terms(gan.bind(batch, self.unroll(gan, batch)), batch)
+
+    def _rule(self, gan: GAN, movers: list[nn.Parameter]) -> Rule:
+        optimizer = gan.optimizer_of("d")
+        group = optimizer.param_groups[0]
+        lr = group["lr"] if self.lr is None else self.lr
+        if self.inner == "sgd":
+            return lambda at, gradients: [p - lr * g for p, g in zip(at, gradients, strict=True)]
+        if not isinstance(optimizer, torch.optim.Adam) or group["amsgrad"] or group["weight_decay"]:
+            raise ValueError(
+                "Unrolled: inner='optimizer' copies Adam without amsgrad and weight_decay, "
+                f"not {type(optimizer).__name__} as it is set here; give an lr for plain SGD steps"
+            )
+        return DifferentiableAdam([optimizer.state[p] for p in movers], lr, group["betas"], group["eps"])
+
+    def extra_repr(self) -> str:
+        """The foresight and the step counts, for printing."""
+        return f"k={self.k}, lr={self.lr}, inner={self.inner}, {super().extra_repr()}"
+
+
+class DifferentiableAdam:
+    """Adam's steps (Kingma & Ba 2015, algorithm 1), differentiable, from a copy of an optimiser's moments.
+
+    Args:
+        states: what `torch.optim.Adam` keeps for each parameter; empty before its first step.
+        lr: learning rate.
+        betas: decay of the first and the second moment.
+        eps: added to the root of the second moment.
+    """
+
+    def __init__(self, states: list[dict[str, Tensor]], lr: float, betas: tuple[float, float], eps: float) -> None:
+        self.lr, self.betas, self.eps = lr, betas, eps
+        self.steps = float(states[0]["step"]) if states and states[0] else 0.0
+        zero = torch.zeros(())
+        self.first = [state.get("exp_avg", zero).clone() for state in states]
+        self.second = [state.get("exp_avg_sq", zero).clone() for state in states]
+
+    def __call__(self, at: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        """The parameters after one more step."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        self.first = [beta1 * m + (1 - beta1) * g for m, g in zip(self.first, gradients, strict=True)]
+        self.second = [beta2 * v + (1 - beta2) * g.square() for v, g in zip(self.second, gradients, strict=True)]
+        return [p - self._change(m, v) for p, m, v in zip(at, self.first, self.second, strict=True)]
+
+    def _change(self, first: Tensor, second: Tensor) -> Tensor:
+        """The root's slope is infinite at 0, where an entry never had a gradient; there it is cut off."""
+        root = second.clamp_min(_TINY).sqrt() / math.sqrt(1 - self.betas[1] ** self.steps)
+        return self.lr / (1 - self.betas[0] ** self.steps) * first / (root + self.eps)

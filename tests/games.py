@@ -1,5 +1,6 @@
 """Small games for the tests: nets of a few units, data of a few points, a bare Trainer."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -22,6 +23,12 @@ def networks(*, norm: str = "none", seed: int = 0, d_norm: str = "none") -> tupl
         MLPGenerator((2,), latent_dim=6, width=5, depth=2, norm=norm),
         MLPDiscriminator((2,), width=7, depth=2, norm=d_norm),
     )
+
+
+def required(cls: type[GAN]) -> list[str]:
+    """The networks that an objective cannot be made without, by the names of its arguments."""
+    parameters = inspect.signature(cls).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
 
 
 def trainer(**kwargs: Any) -> Trainer:

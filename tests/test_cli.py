@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+import zoo
 from tests.games import same, snapshot
 from tests.test_configs import SMALL, fit
 from zoo.__main__ import main as zoo_main
@@ -55,12 +56,22 @@ MISTAKES = [
     (["-c", "configs/wgan_gp.yaml", "--model.discriminator.norm=batch"], ["WGANGP", "batch norm", "norm: layer"]),
     (["-c", "configs/began.yaml", "--model.discriminator=zoo.backbones.DCGANDiscriminator"], ["BEGAN", "autoencoder"]),
     (["--ckpt_path=/nowhere/last.ckpt"], ["/nowhere/last.ckpt"]),
+    (["--ckpt_path=last"], ["no file last", "last.ckpt"]),
+    (["--model.g_optimizer.lr=-1"], ["NSGAN", "g_optimizer", "-1"]),
+    (["--model.generator.width=0"], ["DCGANGenerator", "width is 0"]),
+    (["--model.generator.num_classes=10"], ["num_classes is 10 for the generator and None"]),
+    (["--trainer.accelerator=cup"], ["cup"]),
+    (["--trainer.logger=true"], ["trainer.logger"]),
+    (["-c", "TYPO"], ["'buget.kimg'", "did you mean 'budget.kimg'"]),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=lambda v: v[-1] if "=" in str(v) else "")
 def test_a_mistake_is_one_line_and_status_2(arguments, words, no_data, capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
+    typo = tmp_path.with_suffix(".yaml")
+    typo.write_text("buget: {kimg: 5}\n")
+    arguments = [str(typo) if a == "TYPO" else a for a in arguments]
     with pytest.raises(SystemExit) as stopped:
         fit("-c", NSGAN, "-c", DIGITS, f"--trainer.default_root_dir={tmp_path}", *arguments)
     said = [line for line in capsys.readouterr().err.splitlines() if line]
@@ -138,6 +149,49 @@ def test_resuming_does_not_override_the_command_line(tmp_path: Path) -> None:
     resumed = fit(*QUICK, f"--ckpt_path={folder / 'last.ckpt'}", "--trainer.max_steps=6", "--model.clip_norm=3")
     assert resumed.model.clip_norm == 3
     assert resumed.model.steps == 6
+
+
+def test_resuming_with_other_data_is_another_run(tmp_path: Path) -> None:
+    fit(*QUICK, f"--trainer.default_root_dir={tmp_path}")
+    (folder,) = tmp_path.iterdir()
+    before = (folder / "run.json").read_text()
+    fit(
+        *QUICK, "--dataset=mine", f"--ckpt_path={folder / 'last.ckpt'}", f"--trainer.default_root_dir={tmp_path}",
+        "--trainer.max_steps=6",
+    )  # fmt: skip
+    assert (folder / "run.json").read_text() == before
+    assert [p.name.rpartition("-2")[0] for p in sorted(tmp_path.iterdir())] == ["nsgan-digits", "nsgan-mine"]
+
+
+def test_a_resumed_optimizer_takes_the_rate_of_now(tmp_path: Path) -> None:
+    fit(*QUICK, f"--trainer.default_root_dir={tmp_path}")
+    (folder,) = tmp_path.iterdir()
+    again = fit(*QUICK, f"--ckpt_path={folder / 'last.ckpt'}", "--trainer.max_steps=6", "--model.g_optimizer.lr=1e-6")
+    assert again.model.latest["lr/g"] == again.model.optimizer_of("g").param_groups[0]["lr"] == 1e-6
+    assert again.model.latest["lr/d"] == 2e-4
+    step = next(iter(again.model.optimizer_of("g").state.values()))["step"]
+    assert float(step) == 6
+
+
+def test_wandb_is_told_what_the_run_is(tmp_path: Path) -> None:
+    arguments = [a for a in QUICK if a != "--trainer.logger=false"] + [f"--trainer.default_root_dir={tmp_path}"]
+    run = [*arguments, "--trainer.logger.class_path=zoo.loggers.WandbLogger", "--trainer.logger.mode=disabled"]
+    told = fit(*run).trainer.loggers[1]._wandb_init
+    (folder,) = tmp_path.iterdir()
+    assert (told["dir"], told["name"], told["group"]) == (str(folder), folder.name, "nsgan-digits")
+    assert told["resume"] == "allow"
+    told = fit(*run, "--trainer.logger.group=mine", "--trainer.logger.name=first").trainer.loggers[1]._wandb_init
+    assert (told["name"], told["group"]) == ("first", "mine")
+
+
+def test_a_checkpoint_does_not_choose_what_code_runs(tmp_path: Path) -> None:
+    fit(*QUICK, f"--trainer.default_root_dir={tmp_path / 'runs'}")
+    (folder,) = (tmp_path / "runs").iterdir()
+    checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"]["generator"]["class_path"] = "antigravity.Generator"
+    torch.save(checkpoint, tmp_path / "evil.ckpt")
+    with pytest.raises(ValueError, match=r"antigravity\.Generator; import antigravity first"):
+        zoo.load(tmp_path / "evil.ckpt")
 
 
 def test_the_budget_stops_the_run(tmp_path: Path) -> None:

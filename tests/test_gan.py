@@ -306,3 +306,35 @@ def test_two_penalties_are_both_paid() -> None:
     parts = [gan.latest[f"loss/d/{k}"] for k in ("adversarial", "gradient_penalty", "gradient_penalty_2")]
     assert gan.latest["loss/d"].item() == pytest.approx(sum(p.item() for p in parts))
     assert all(part > 0 for part in parts)
+
+
+def test_who_does_not_move_is_frozen_before_the_forward_pass() -> None:
+    """So that no activation is kept for gradients that nobody wants."""
+    gan = NSGAN(*networks())
+    wanted = []
+
+    def note(module, args) -> None:
+        wanted.append([any(p.requires_grad for p in net.parameters()) for net in (gan.discriminator, gan.generator)])
+
+    gan.discriminator.register_forward_pre_hook(note)
+    fit(gan, points(1))
+    assert wanted == [[True, False], [True, False], [False, True]]
+
+
+def test_a_wholly_frozen_player_stands_still() -> None:
+    gan = NSGAN(*networks())
+    gan.discriminator.requires_grad_(False)
+    before = snapshot(gan.discriminator)
+    fit(gan, points(2))
+    assert same(before, snapshot(gan.discriminator))
+    assert gan.latest["loss/d"].isfinite()
+
+
+def test_scores_reach_the_losses_in_full_precision() -> None:
+    """In bfloat16 scores near 10 are 1/16 apart."""
+    gan = WGAN(*networks())
+    fit(gan, points(1), precision="bf16-mixed")
+    assert gan.verdicts["d"]["real"].score.dtype == gan.latest["loss/d"].dtype == torch.float32
+    gan = WGANGP(*networks(), dynamics=Alternating())
+    fit(gan, points(1), precision="bf16-mixed")
+    assert gan.latest["loss/d/gradient_penalty"].dtype == torch.float32

@@ -29,7 +29,7 @@ ALLOWED = {
     "zoo.types": {"zoo.noise"},
     "zoo.freezing": set(),
     "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
-    "zoo.stabilizers": {"zoo.types", "zoo.noise", "zoo.penalties"},
+    "zoo.stabilizers": {"zoo.stabilizers", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.ranks"},
     "zoo.engine": {"zoo.noise", "zoo.ranks", "zoo.schedules"},
     "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks"},
     "zoo.variants": INNER - {"zoo.engine", "zoo.freezing"},

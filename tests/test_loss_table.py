@@ -6,15 +6,23 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.backbones import Autoencoder, DecoderGenerator, MLPDiscriminator, MLPGenerator
+from tests.games import required
+from zoo.backbones import Autoencoder, DecoderGenerator, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
 from zoo.gan import GAN
 from zoo.variants import variants
+from zoo.variants.ali import ALI
 from zoo.variants.began import BEGAN
 from zoo.variants.dragan import DRAGAN
+from zoo.variants.ebgan import EBGAN
+from zoo.variants.hinge_gan import HingeGAN
+from zoo.variants.infogan import InfoGAN
 from zoo.variants.lsgan import LSGAN
+from zoo.variants.mdgan import MDGAN
 from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.nsgan import NSGAN
+from zoo.variants.regularized_gan import RegularizedGAN
 from zoo.variants.unrolled_gan import UnrolledGAN
+from zoo.variants.vae_gan import VAEGAN
 from zoo.variants.wgan import WGAN
 from zoo.variants.wgan_gp import WGANGP
 
@@ -26,11 +34,17 @@ def sigmoid(x: float) -> float:
 
 
 def make(cls: type[GAN], **kwargs) -> GAN:
+    judge = PairDiscriminator if getattr(cls, "paired", False) else MLPDiscriminator
+    networks = {
+        "generator": MLPGenerator((2,), width=4),
+        "discriminator": judge((2,), width=4),
+        "diffusion_discriminator": MLPDiscriminator((2,), width=4),
+        "encoder": Encoder((2,), width=4, stochastic=getattr(cls, "stochastic_encoder", False)),
+    }
     if cls.energy_based:
-        networks = DecoderGenerator((1, 8, 8), width=4), Autoencoder((1, 8, 8), width=4)
-    else:
-        networks = MLPGenerator((2,), width=4), MLPDiscriminator((2,), width=4)
-    return cls(*networks, **kwargs).double()
+        image = (1, 8, 8)
+        networks |= {"generator": DecoderGenerator(image, width=4), "discriminator": Autoencoder(image, width=4)}
+    return cls(**{name: networks[name] for name in required(cls)}, **kwargs).double()
 
 
 # Scores whose sigmoids are simple: σ(0) = 1/2, σ(ln 3) = 3/4, σ(-ln 3) = 1/4.
@@ -82,7 +96,21 @@ TABLE = {
     ),
     # k = 0: the fakes don't enter L_D
     BEGAN: (LN3 / 2, 0.0, [0.5, 0.5], [0.0, 0.0], [0.5, 0.5]),
+    # m = ½: ln3/2 + ½(½ + ln3), the fake at ln 3 is beyond the margin;  0
+    EBGAN: (LN3 / 2 + (1 / 2 + LN3) / 2, 0.0, [0.5, 0.5], [-0.5, 0.0], [0.5, 0.5]),
+    # ½(1 + 0) + ½(0 + 1 + ln3): the real at ln 3 and the fake at -ln 3 are beyond theirs;  0
+    HingeGAN: (1 / 2 + (1 + LN3) / 2, 0.0, [-0.5, 0.0], [0.0, 0.5], [-0.5, -0.5]),
+    # the log loss; what the code says comes on top
+    InfoGAN: (
+        (LN2 + math.log(4 / 3)) / 2 + (math.log(4 / 3) + 2 * LN2) / 2,
+        (2 * LN2 + math.log(4 / 3)) / 2,
+        [-1 / 4, -1 / 8],
+        [1 / 8, 3 / 8],
+        [-3 / 8, -1 / 8],
+    ),
 }
+# these play the same losses on other scores
+TABLE |= dict.fromkeys((RegularizedGAN, MDGAN, ALI), TABLE[NSGAN]) | {VAEGAN: TABLE[MinimaxGAN]}
 
 
 def test_every_objective_has_a_row() -> None:
@@ -141,6 +169,8 @@ def test_losses_at_equilibrium() -> None:
     zero = torch.zeros(3, dtype=torch.float64)
     assert make(MinimaxGAN).d_loss(zero, zero).item() == pytest.approx(2 * LN2)
     assert make(MinimaxGAN).g_loss(zero).item() == pytest.approx(-LN2)
+    assert make(HingeGAN).d_loss(zero, zero).item() == 2
+    assert make(HingeGAN).g_loss(zero).item() == 0
     half = zero + 0.5
     assert make(LSGAN).d_loss(half, half).item() == pytest.approx(1 / 4)
     assert make(LSGAN).g_loss(half).item() == pytest.approx(1 / 8)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 import os
 import re
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +44,8 @@ class Parser(LightningArgumentParser):
         """Print one line to stderr and exit with 2."""
         data = [name for name in datamodules.__all__ if name[0].isupper()]
         choices = {"model": variants(), "data": data}
-        options = [option.lstrip("-") for option in self._option_string_actions]
+        parsers = [self, *(p for a in self._actions for p in (getattr(a, "_name_parser_map", None) or {}).values())]
+        options = {option.lstrip("-"): None for parser in parsers for option in parser._option_string_actions}
         print(f"error: {explain(message, choices, options, sys.argv[1:] + self.given)}", file=sys.stderr)
         sys.exit(2)
 
@@ -79,17 +83,29 @@ class Run:
         resumed = Path(config.ckpt_path) if config.ckpt_path else None
         if resumed is not None and resumed.is_file():
             self.wandb_id = _wandb_id(resumed)
-        if resumed is not None and (resumed.parent / "run.json").is_file():
+        if resumed is not None and self._continues(resumed.parent / "run.json"):
             self.folder = resumed.parent
         else:
             self.folder = self._new_folder(Path(config.trainer.default_root_dir or "runs"))
+
+    def discard(self) -> None:
+        """Take the folder away again, if nothing was written to it."""
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def introduce(self, logger: Namespace) -> None:
         """Tell W&B's logger, in its configuration, what this run is called and where it lives."""
         logger.init_args.save_dir = logger.init_args.save_dir or str(self.folder)
         logger.init_args.name = logger.init_args.name or self.folder.name
         logger.init_args.id = logger.init_args.id or self.wandb_id
-        logger.dict_kwargs = {"group": f"{self.variant}-{self.dataset}", **logger.get("dict_kwargs", {})}
+        logger.init_args.group = logger.init_args.get("group") or f"{self.variant}-{self.dataset}"
+
+    def _continues(self, record: Path) -> bool:
+        """Whether the checkpoint's run is this one, and not one of another variant or other data."""
+        if not record.is_file():
+            return False
+        told = json.loads(record.read_text())
+        return (told["variant"], told["dataset"]) == (self.variant, self.dataset)
 
     def _new_folder(self, root: Path) -> Path:
         """Ranks started by rank 0 learn its choice from the environment."""
@@ -97,9 +113,12 @@ class Run:
         if chosen and os.environ.get("LOCAL_RANK", "0") != "0":
             return Path(chosen)
         stem = f"{self.variant}-{self.dataset}-{datetime.now():%Y%m%d-%H%M%S}"
-        folder, count = root / stem, 1
-        while folder.exists():
-            folder, count = root / f"{stem}-{count}", count + 1
+        root.mkdir(parents=True, exist_ok=True)
+        for count in itertools.count():
+            folder = root / (f"{stem}-{count}" if count else stem)
+            with suppress(FileExistsError):
+                folder.mkdir()
+                break
         os.environ["GAN_ZOO_RUN_FOLDER"] = str(folder)
         return folder
 
@@ -110,13 +129,15 @@ class ZooCLI(LightningCLI):
     run: Run
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The run's names, its budget, and what the networks learn from the data."""
+        """The run's names, its budget, and what the networks learn from the data and from each other."""
         parser.add_argument("--variant", type=str, default=None, help="Name of the configuration.")
         parser.add_argument("--dataset", type=str, default=None, help="Name of the data.")
         parser.add_lightning_class_args(Budget, "budget")
-        for network in ("generator", "discriminator"):
-            target = f"model.init_args.{network}.init_args.image_shape"
-            parser.link_arguments("data", target, compute_fn=_image_shape)
+        for network in ("generator", "discriminator", "diffusion_discriminator", "encoder"):
+            target = f"model.init_args.{network}.init_args"
+            parser.link_arguments("data", f"{target}.image_shape", compute_fn=_image_shape)
+            if network != "generator":
+                parser.link_arguments("model.init_args.generator.init_args.latent_dim", f"{target}.latent_dim")
 
     def _parse_ckpt_path(self) -> None:
         """Resume with the configuration that was given, not the one inside the checkpoint."""
@@ -126,11 +147,11 @@ class ZooCLI(LightningCLI):
         if self.subcommand is None:
             return
         config = self.config[self.subcommand]
+        self._refuse_what_cannot_be(config)
         if self.subcommand != "fit":
             config.trainer.logger = False
             self.save_config_callback = None
             return
-        self._refuse_what_cannot_be(config)
         if config.trainer.limit_val_batches is None:
             config.trainer.limit_val_batches = 0  # Quality measures by kimg; an epoch of validation would add nothing
         parser = self._parser(self.subcommand)
@@ -155,17 +176,19 @@ class ZooCLI(LightningCLI):
                 "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
             )
         resumed = config.ckpt_path
-        if resumed and resumed not in {"last", "best"} and not Path(resumed).is_file():
-            self.parser.error(f"ckpt_path: there is no file {resumed}")
+        if resumed and not Path(resumed).is_file():
+            self.parser.error(f"ckpt_path: there is no file {resumed}; name a run's last.ckpt or best.ckpt")
+        if config.trainer.logger is True:
+            self.parser.error("trainer.logger: true names no logger; leave it out, or use false, or a class")
 
     def instantiate_classes(self) -> None:
         """A constructor that refuses its arguments is a mistake in the configuration: one line, status 2."""
         try:
             super().instantiate_classes()
         except (ValueError, MisconfigurationException) as error:
-            if _is_ours(error) or isinstance(error, MisconfigurationException):
-                self.parser.error(str(error))
-            raise
+            if hasattr(self, "run"):
+                self.run.discard()
+            self.parser.error(str(error))
         recipe = _plain(self._get(self.config, "model"))
         self.model.save_hyperparameters(
             {
@@ -219,8 +242,8 @@ def _wandb_id(checkpoint: Path) -> str | None:
 
 def _is_ours(error: BaseException) -> bool:
     """Whether the zoo itself refused, rather than a library that it called."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(ROOT)
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return any(raised_in.is_relative_to(ROOT / package) for package in ("zoo", "datamodules"))
 
 
 class _News(logging.Filter):

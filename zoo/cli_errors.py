@@ -91,7 +91,7 @@ def _argument_with(name: str, arguments: Iterable[str]) -> str:
 
 
 def _no_option(name: str, where: str, known: Iterable[str], owner: str = "") -> str:
-    known = [option for option in known if option not in {"h", "help"}]
+    known = [option for option in known if option.rpartition(".")[2] not in {"h", "help", "print_shtab"}]
     listed = f" (choose from {', '.join(known)})" if len(known) <= 30 else ""
     return f"{where}{owner and owner + ' has '}no option {name!r}{_hint(name, known)}{listed}"
 
@@ -108,7 +108,9 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def _classes(module: str) -> list[str]:
-    return sorted(name for name, value in vars(import_module(module)).items() if isinstance(value, type))
+    """The public classes that a package defines, and does not only import."""
+    found = vars(import_module(module)).items()
+    return sorted(n for n, v in found if isinstance(v, type) and n[0] != "_" and v.__module__.startswith(module))
 
 
 def _parameters(class_path: str) -> list[str]:

@@ -36,6 +36,7 @@ class Engine(LightningModule, ABC):
             raise ValueError(f"{type(self).__name__}: clip_norm must be above 0, got {clip_norm}")
         self.automatic_optimization = False
         self._makers, self._schedules, self.clip_norm = optimizers, schedules, clip_norm
+        self._try_optimizers()
         self.steps = self.images = self.g_moves = 0
         self.noise = Noise(torch.initial_seed())
         self.latest: dict[str, Tensor | float] = {}
@@ -55,6 +56,8 @@ class Engine(LightningModule, ABC):
         Only the movers' gradients cross the ranks, in one exchange: Lightning's own would send every parameter.
         """
         parameters = self.parameters_of(movers)
+        if not parameters:  # all frozen by the user
+            return
         for parameter in parameters:
             parameter.grad = None
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
@@ -99,7 +102,23 @@ class Engine(LightningModule, ABC):
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
             made.append(optimizer)
+        self._settings = [
+            [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+            for optimizer in made
+        ]
         return made
+
+    def on_train_start(self) -> None:
+        """A resumed optimiser keeps its moments, and takes the settings of now rather than those it was saved with."""
+        for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
+            for group, told in zip(optimizer.param_groups, settings, strict=True):
+                group.update(told)
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if self.clip_norm is not None and scaled and any(o.defaults.get("fused") for o in self.trainer.optimizers):
+            raise ValueError(
+                f"{type(self).__name__}: clip_norm would clip scaled gradients under a loss scaler, since a fused "
+                "optimiser unscales them later; set fused: false, or precision bf16-mixed"
+            )
 
     def on_fit_start(self) -> None:
         """Give every rank its rows of one stream of noise."""
@@ -133,6 +152,14 @@ class Engine(LightningModule, ABC):
             raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
         self.steps, self.images = game["steps"], game["images"]
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
+
+    def _try_optimizers(self) -> None:
+        """Refuse impossible settings now, rather than when training begins."""
+        for side, make in self._makers.items():
+            try:
+                make([nn.Parameter(torch.zeros(1))])
+            except ValueError as error:
+                raise ValueError(f"{type(self).__name__}: {side}_optimizer: {error}") from None
 
     def _set_rate(self, name: str, optimizer: torch.optim.Optimizer) -> None:
         schedule = self._schedules[_side(name)]

@@ -78,6 +78,11 @@ class GAN(Engine):
         latent_dim = getattr(generator, "latent_dim", None)
         if not isinstance(latent_dim, int):
             raise ValueError(f"{name}: {type(generator).__name__} must have latent_dim, the width of its z, as an int")
+        classes = [getattr(net, "num_classes", None) for net in (generator, discriminator)]
+        if classes[0] != classes[1]:
+            raise ValueError(
+                f"{name}: num_classes is {classes[0]} for the generator and {classes[1]} for the discriminator"
+            )
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ValueError(f"{name}: ema_decay must be in [0, 1), got {ema_decay}")
         self.generator, self.discriminator = generator, discriminator
@@ -152,6 +157,10 @@ class GAN(Engine):
         """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
         return {"d": self.discriminator, "g": self.generator}
 
+    def judges(self) -> tuple[nn.Module, ...]:
+        """Every discriminator, for what is done to D as a network."""
+        return (self.discriminator,)
+
     def after_turn(self, turn: Turn) -> None:
         """Update the variant's own state."""
 
@@ -175,7 +184,8 @@ class GAN(Engine):
         net = self.discriminator if judge is None else judge
         said = net(x, *given) if state is None else functional_call(net, state, (x, *given))
         score, features = said if isinstance(said, tuple) else (said, {})
-        return Verdict(score.reshape(len(x)), features)
+        score = score.reshape(len(x))
+        return Verdict(score.float() if score.dtype in (torch.float16, torch.bfloat16) else score, features)
 
     def bind(
         self, batch: Batch, state: State | None = None, judge: nn.Module | None = None, *, shared: bool = False
@@ -248,6 +258,8 @@ class GAN(Engine):
         """Play one batch and count it, whoever moved."""
         data = (batch,) if isinstance(batch, Tensor) else batch
         self.noise.begin(self.steps)
+        for stabilizer in self._stabilizers():
+            stabilizer.begin(self)
         self.dynamics(self, data)
         self.count(len(data[0]))
 

@@ -170,9 +170,10 @@ class WandbLogger(LightningWandbLogger):
                 "publish a model with `python -m zoo publish` instead"
             )
         self._mode = _known_mode(mode, "mode")
-        self._settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
+        self._settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout, "quiet": True}
         self._ours = self._broken = False
         super().__init__(project=project, save_dir=save_dir or "", **kwargs)
+        self._wandb_init["resume"] = self._wandb_init.get("resume") or "allow"
         self._wandb_init.pop("anonymous")  # wandb warns about it, whatever its value
 
     @property

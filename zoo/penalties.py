@@ -30,7 +30,7 @@ def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """‖∇ₓ score(x)‖₂ for each sample, differentiable a second time.
 
     Right only for a `score` that judges each sample by itself: with batch statistics ∂score(x₀)/∂x₁ ≠ 0 and the sum
-    that is differentiated here mixes samples. Runs outside autocast, in float32 (or float64 if `x` is).
+    that is differentiated here mixes samples. Runs outside autocast, in float32 there.
 
     Args:
         score: maps x to (N,) scores.
@@ -40,7 +40,9 @@ def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         (N,), with subgradient 0 where the norm is 0.
     """
     x = x.detach()
-    x = (x if x.dtype == torch.float64 else x.float()).requires_grad_(True)
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.float()
+    x.requires_grad_(True)
     with torch.autocast(x.device.type, enabled=False):
         (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
     return gradient.flatten(1).norm(dim=1)

@@ -22,6 +22,12 @@ def _positive(**values: float) -> None:
             raise ValueError(f"{name} must be above 0 kimg, got {value}")
 
 
+def _not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+
+
 class Linear(Schedule):
     """1 until `start_kimg`, then a straight line to `end_factor` at `end_kimg`, then flat.
 
@@ -32,6 +38,7 @@ class Linear(Schedule):
         _positive(end_kimg=end_kimg)
         if not 0 <= start_kimg < end_kimg:
             raise ValueError(f"start_kimg must be in [0, end_kimg={end_kimg}), got {start_kimg}")
+        _not_negative(end_factor=end_factor)
         self.start_kimg, self.end_kimg, self.end_factor = start_kimg, end_kimg, end_factor
 
     def __call__(self, kimg: float) -> float:
@@ -45,6 +52,7 @@ class Step(Schedule):
 
     def __init__(self, every_kimg: float, factor: float = 0.5, floor: float = 0.0) -> None:
         _positive(every_kimg=every_kimg)
+        _not_negative(factor=factor, floor=floor)
         self.every_kimg, self.factor, self.floor = every_kimg, factor, floor
 
     def __call__(self, kimg: float) -> float:
@@ -57,6 +65,7 @@ class Cosine(Schedule):
 
     def __init__(self, end_kimg: float, end_factor: float = 0.0) -> None:
         _positive(end_kimg=end_kimg)
+        _not_negative(end_factor=end_factor)
         self.end_kimg, self.end_factor = end_kimg, end_factor
 
     def __call__(self, kimg: float) -> float:

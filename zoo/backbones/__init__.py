@@ -1,8 +1,10 @@
-"""Generators and discriminators for images of 8 to 128 pixels, any channels, and for points."""
+"""Generators, discriminators and encoders for images of 8 to 128 pixels, any channels, and for points."""
 
 from zoo.backbones.autoencoder import Autoencoder, DecoderGenerator
 from zoo.backbones.base import Discriminator, Generator
 from zoo.backbones.dcgan import DCGANDiscriminator, DCGANGenerator
+from zoo.backbones.encoder import Encoder, PairDiscriminator
+from zoo.backbones.growing import GrowingDiscriminator, GrowingGenerator
 from zoo.backbones.mlp import MLPDiscriminator, MLPGenerator
 from zoo.backbones.resnet import ResNetDiscriminator, ResNetGenerator
 
@@ -12,9 +14,13 @@ __all__ = [
     "DCGANGenerator",
     "DecoderGenerator",
     "Discriminator",
+    "Encoder",
     "Generator",
+    "GrowingDiscriminator",
+    "GrowingGenerator",
     "MLPDiscriminator",
     "MLPGenerator",
+    "PairDiscriminator",
     "ResNetDiscriminator",
     "ResNetGenerator",
 ]

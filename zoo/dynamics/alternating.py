@@ -30,7 +30,7 @@ class Alternating(Dynamics):
 
     def __init__(self, d_steps: int = 1, g_steps: int = 1) -> None:
         super().__init__()
-        at_least(1, d_steps=d_steps, g_steps=g_steps)
+        at_least(self, 1, d_steps=d_steps, g_steps=g_steps)
         self.d_steps, self.g_steps = d_steps, g_steps
 
     def forward(self, gan: GAN, data: Data) -> None:
@@ -72,8 +72,8 @@ class CriticWarmup(Alternating):
 
     def __init__(self, d_steps: int = 5, warmup_d_steps: int = 100, warmup_rounds: int = 25, every: int = 500) -> None:
         super().__init__(d_steps)
-        at_least(1, warmup_d_steps=warmup_d_steps, every=every)
-        at_least(0, warmup_rounds=warmup_rounds)
+        at_least(self, 1, warmup_d_steps=warmup_d_steps, every=every)
+        at_least(self, 0, warmup_rounds=warmup_rounds)
         self.warmup_d_steps, self.warmup_rounds, self.every = warmup_d_steps, warmup_rounds, every
 
     def round_ends(self, gan: GAN) -> bool:

@@ -24,11 +24,11 @@ class Dynamics(nn.Module, ABC):
         """Play one batch: move or play those turns of `gan.turns()` that are due."""
 
 
-def at_least(least: float, **values: float) -> None:
+def at_least(dynamics: Dynamics, least: float, **values: float) -> None:
     """Refuse an argument that is too small; ValueError names it."""
     for name, value in values.items():
         if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+            raise ValueError(f"{type(dynamics).__name__}: {name} must be at least {least}, got {value}")
 
 
 def two_players(gan: GAN, dynamics: Dynamics) -> tuple[Turn, Turn]:

@@ -38,7 +38,7 @@ class GradientRegularized(Alternating):
 
     def __init__(self, eta: float = 0.5, d_steps: int = 1, g_steps: int = 1) -> None:
         super().__init__(d_steps, g_steps)
-        at_least(0, eta=eta)
+        at_least(self, 0, eta=eta)
         self.eta = eta
 
     def prepare(self, gan: GAN) -> None:
@@ -96,7 +96,7 @@ class Unrolled(Alternating):
         g_steps: int = 1,
     ) -> None:
         super().__init__(d_steps, g_steps)
-        at_least(0, k=k, lr=0 if lr is None else lr)
+        at_least(self, 0, k=k, lr=0 if lr is None else lr)
         if inner not in (None, "sgd", "optimizer"):
             raise ValueError(f"Unrolled: unknown inner {inner!r}; choose from sgd, optimizer")
         self.k, self.lr, self.inner = k, lr, inner or ("optimizer" if lr is None else "sgd")

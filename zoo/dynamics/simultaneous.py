@@ -67,7 +67,7 @@ class Consensus(Simultaneous):
 
     def __init__(self, gamma: float = 10.0) -> None:
         super().__init__()
-        at_least(0, gamma=gamma)
+        at_least(self, 0, gamma=gamma)
         self.gamma = gamma
 
     def gradients(self, gan: GAN, terms: list[Terms], parameters: list[list[torch.nn.Parameter]]) -> list[list[Tensor]]:

@@ -1,6 +1,8 @@
 """Read a run's checkpoint back into a model."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,7 +15,8 @@ from zoo.variants import variants
 def load(path: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
     """The GAN that `train.py` saved at `path`, strictly, in evaluation mode, on `map_location`.
 
-    Only tensors and plain values are unpickled, and only classes of the zoo, or ones already imported, are built.
+    Only tensors and plain values are unpickled, and only classes of the zoo, of torch, or of modules that are already
+    imported, are built.
 
     Raises:
         ValueError: if there is no such file, or it is not a checkpoint of a run, or it was written by a `Trainer` used
@@ -36,6 +39,20 @@ def load(path: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
             f"{path} does not say how its networks were built, since it was not written by "
             "train.py; use YourClass.load_from_checkpoint(path, generator=..., discriminator=...)"
         )
+    _refuse_foreign_classes(checkpoint["hyper_parameters"], path)
     gan = LightningModule.load_from_checkpoint(path, map_location=map_location, weights_only=True)
     assert isinstance(gan, GAN)
     return gan.eval()
+
+
+def _refuse_foreign_classes(value: Any, path: Path) -> None:
+    """A class path is imported when it is built: the file must not choose what code runs."""
+    if isinstance(value, dict):
+        for name in (value.get("class_path"), value.get("_class_path")):
+            module = str(name or "zoo").rpartition(".")[0] or "zoo"
+            if module.partition(".")[0] not in {"zoo", "torch"} and module not in sys.modules:
+                raise ValueError(f"{path} wants the class {name}; import {module} first if you trust it")
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _refuse_foreign_classes(part, path)

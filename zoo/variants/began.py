@@ -35,6 +35,13 @@ class BEGAN(GAN):
         g_optimizer: as in `GAN`.
         d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
+
+    Raises:
+        ValueError: for a negative gamma or lambda_k, or a discriminator that returns no energies.
+
+    Logs:
+        began/k: k, in [0, 1]: the weight of the fakes in L_D.
+        began/convergence: M; it falls as the run converges.
     """
 
     energy_based = True
@@ -51,6 +58,8 @@ class BEGAN(GAN):
         d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=8e-5, beta1=0.9),
         **kwargs: Any,
     ) -> None:
+        if gamma < 0 or lambda_k < 0:
+            raise ValueError(f"BEGAN: gamma and lambda_k must be at least 0, got {gamma} and {lambda_k}")
         super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
         self.gamma, self.lambda_k = gamma, lambda_k
         self.register_buffer("k", torch.zeros(()))

@@ -57,6 +57,10 @@ class DRAGAN(GAN):
         d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.5, beta2=0.9),
         **kwargs: Any,
     ) -> None:
+        if neighbourhood not in ("near_real", "near_real_gaussian"):
+            raise ValueError(
+                f"DRAGAN: unknown neighbourhood {neighbourhood!r}; choose from near_real, near_real_gaussian"
+            )
         penalty = GradientPenalty(
             gp_weight,
             where=neighbourhood,

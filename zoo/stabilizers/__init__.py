@@ -1,0 +1,28 @@
+"""Things that steady any objective. A GAN holds an ordered list of them."""
+
+from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.growing import ProgressiveGrowing, ScoreDrift
+from zoo.stabilizers.minibatch import MinibatchDiscrimination
+from zoo.stabilizers.noise import Dropout, InstanceNoise, LayerNoise
+from zoo.stabilizers.penalty import GradientPenalty
+from zoo.stabilizers.targets import FeatureMatching, LabelSmoothing
+from zoo.stabilizers.virtual import VirtualBatchNorm
+from zoo.stabilizers.weights import HistoricalAveraging, SpectralNorm, WeightClip, WeightPenalty
+
+__all__ = [
+    "Dropout",
+    "FeatureMatching",
+    "GradientPenalty",
+    "HistoricalAveraging",
+    "InstanceNoise",
+    "LabelSmoothing",
+    "LayerNoise",
+    "MinibatchDiscrimination",
+    "ProgressiveGrowing",
+    "ScoreDrift",
+    "SpectralNorm",
+    "Stabilizer",
+    "VirtualBatchNorm",
+    "WeightClip",
+    "WeightPenalty",
+]

@@ -1,0 +1,79 @@
+"""Penalties on the slope of D."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from zoo.penalties import TARGETS, WHERE, Target, Where, gradient_norm, norm_penalty, penalty_point
+from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.virtual import VirtualBatchNorm
+from zoo.types import Batch, Critic, Terms, Verdict
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+
+class GradientPenalty(Stabilizer):
+    """weight · mean of a penalty on the critic's input gradient; `zoo.penalties` has the table of papers.
+
+    The gradient is that of the raw score with respect to the image before any perturbation.
+
+    Args:
+        weight: λ. R1's and R2's γ is twice the weight.
+        where: the points it looks at.
+        target: what the norm should be there.
+        k: the norm wanted.
+        scale: size of the neighbourhood of `near_real` and `near_real_gaussian`.
+
+    Raises:
+        ValueError: for an unknown `where` or `target`, a negative weight, a batch norm in the discriminator, or a
+            discriminator of pairs.
+    """
+
+    def __init__(
+        self,
+        weight: float = 10.0,
+        where: Where = "interpolates",
+        target: Target = "two_sided",
+        k: float = 1.0,
+        scale: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if where not in WHERE:
+            raise ValueError(f"GradientPenalty: unknown where {where!r}; choose from {', '.join(WHERE)}")
+        if target not in TARGETS:
+            raise ValueError(f"GradientPenalty: unknown target {target!r}; choose from {', '.join(TARGETS)}")
+        if weight < 0:
+            raise ValueError(f"GradientPenalty: weight must be at least 0, got {weight}")
+        self.weight, self.where, self.target, self.k, self.scale = weight, where, target, k, scale
+
+    def prepare(self, gan: GAN) -> None:
+        """Refuse a D of pairs, and a batch norm in D that is not virtual: it makes per-sample gradients meaningless."""
+        if getattr(gan, "paired", False):
+            raise ValueError(
+                f"{type(gan).__name__}: its discriminator judges pairs (x, z), and the points of a gradient penalty "
+                "have no z of their own; leave the penalty out"
+            )
+        if any(isinstance(s, VirtualBatchNorm) and s.nets != "generator" for s in gan.stabilizers):
+            return
+        for judge in gan.judges():
+            for name, module in judge.named_modules():
+                if isinstance(module, _BatchNorm):
+                    raise ValueError(
+                        f"{type(gan).__name__}: a gradient penalty is per sample, but the {type(judge).__name__} has a "
+                        f"batch norm ({name}), which makes each score depend on the whole batch; "
+                        "use norm: layer, instance or none"
+                    )
+
+    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+        """The penalty, as `gradient_penalty`."""
+        x = penalty_point(self.where, batch.real, batch.fake, batch.noise, scale=self.scale)
+        norm = gradient_norm(lambda point: critic(point, "penalty").score, x)
+        penalty = norm_penalty(self.target, norm, k=self.k).mean()
+        return {"gradient_penalty": self.weight * penalty}
+
+    def extra_repr(self) -> str:
+        """The point of the table, for printing."""
+        return f"weight={self.weight}, where={self.where}, target={self.target}, k={self.k}"

@@ -1,0 +1,139 @@
+"""MDGAN: Che et al. 2017, "Mode Regularized Generative Adversarial Networks", section 3.3 and algorithm 1.
+
+    L_D1   = -E log D1(x) - E log(1 - D1(x̃)),   x̃ = G(E(x))
+    L_G1,E = E‖x - x̃‖² - λ E log D1(x̃)
+    L_D2   = -E log D2(x̃) - E log(1 - D2(G(z)))
+    L_G2   = -E log D2(G(z))
+
+D(x) = σ(score). The manifold step (D1; G and E) brings reconstructions to the data, the diffusion step (D2; G) spreads
+the samples over the reconstructions. The lectures print G's lines as objectives to maximise, D2(z) for D2(G(z)), and
+give E a line of another system; E moves in the manifold step, on the same loss as G.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.gan import GAN
+from zoo.types import Batch, Critic, Terms, Turn
+
+
+class MDGAN(GAN):
+    """Manifold and diffusion: an encoder and two discriminators, four moves a round.
+
+    Each move draws new latents and makes x̃ anew. G is one player with one optimiser in both of its moves, and its
+    average follows both. Stabilizers act in every turn and see x̃ as the fakes of the manifold step and as the data of
+    the diffusion step; in G's manifold turn their terms are weighed by λ too.
+
+    Deviations: the paper was not re-read; λ = 0.01 and the four steps are as remembered, and whether its G has one
+    optimiser or two is not known. ‖x - x̃‖² is a mean over pixels, so that λ means the same at any size. The default is
+    Adam as in DCGAN (Radford et al. 2016).
+
+    Args:
+        generator: as in `GAN`.
+        discriminator: D1, tells data from reconstructions.
+        diffusion_discriminator: D2, tells reconstructions from samples.
+        encoder: x (N, ...) to z (N, latent_dim), not stochastic; its optimiser takes the generator's settings.
+        weight: λ, at least 0.
+        kwargs: the rest of `GAN`.
+
+    Logs:
+        loss/g1/reconstruction: ‖x - x̃‖², a mean over pixels.
+        loss/g1/adversarial: -λ E log D1(x̃).
+
+    Raises:
+        ValueError: for a negative weight, a stochastic encoder or one of another latent_dim than the generator's, and a
+            second discriminator that is the first or returns energies.
+    """
+
+    log_loss = True
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        diffusion_discriminator: nn.Module,
+        encoder: nn.Module,
+        *,
+        weight: float = 1e-2,
+        **kwargs: Any,
+    ) -> None:
+        if weight < 0:
+            raise ValueError(f"MDGAN: weight must be at least 0, got {weight}")
+        if diffusion_discriminator is discriminator or getattr(diffusion_discriminator, "energy", False):
+            raise ValueError(
+                f"MDGAN cannot use this {type(diffusion_discriminator).__name__} as its diffusion_discriminator: "
+                "it needs scores, not energies, from a network of its own"
+            )
+        # dynamics and stabilizers see the players while the game is built
+        self.__dict__.update(encoder=encoder, diffusion_discriminator=diffusion_discriminator)
+        super().__init__(generator, discriminator, **kwargs)
+        if getattr(encoder, "stochastic", False):
+            raise ValueError("MDGAN: its encoder returns one z for each x; set the encoder's stochastic: false")
+        if encoder.latent_dim != self.latent_dim:
+            raise ValueError(
+                f"MDGAN: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
+            )
+        self.diffusion_discriminator, self.encoder = diffusion_discriminator, encoder
+        self.weight = weight
+
+    @staticmethod
+    def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """-E log D(x) - E log(1 - D(x̃)), from logits; for D2, of x̃ and G(z)."""
+        return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+    @staticmethod
+    def g_loss(d_fake: Tensor) -> Tensor:
+        """-E log D(G(z)), from logits; for D1, of x̃."""
+        return F.softplus(-d_fake).mean()
+
+    def turns(self) -> tuple[Turn, ...]:
+        """D1; G and E; D2; G."""
+        return (
+            Turn("d1", ("d1",), self.manifold_d_turn, side="d"),
+            Turn("g1", ("g", "e"), self.manifold_g_turn, side="g"),
+            Turn("d2", ("d2",), self.diffusion_d_turn, side="d"),
+            Turn("g2", ("g",), self.diffusion_g_turn, side="g"),
+        )
+
+    def players(self) -> dict[str, nn.Module]:
+        """Two discriminators, G and E."""
+        return {
+            "d1": self.discriminator,
+            "d2": self.diffusion_discriminator,
+            "g": self.generator,
+            "e": self.encoder,
+        }
+
+    def judges(self) -> tuple[nn.Module, ...]:
+        """Both discriminators."""
+        return (self.discriminator, self.diffusion_discriminator)
+
+    def rebuild(self, batch: Batch) -> Tensor:
+        """x̃ = G(E(x)), shaped like x."""
+        return self.generate(self.encoder(batch.real), batch.labels)
+
+    def manifold_d_turn(self, critic: Critic, batch: Batch) -> Terms:
+        """D1's terms: x against x̃."""
+        batch = replace(batch, fake=self.rebuild(batch))
+        return self.d_turn(self.bind(batch), batch, "d1")
+
+    def manifold_g_turn(self, critic: Critic, batch: Batch) -> Terms:
+        """The terms of G and E: x̃ is near x and convinces D1."""
+        batch = replace(batch, fake=self.rebuild(batch))
+        terms = self.g_turn(self.bind(batch), batch, "g1")
+        return {
+            "reconstruction": F.mse_loss(batch.fake, batch.real),
+            **{name: self.weight * term for name, term in terms.items()},
+        }
+
+    def diffusion_d_turn(self, critic: Critic, batch: Batch) -> Terms:
+        """D2's terms: x̃ against G(z)."""
+        batch = replace(batch, real=self.rebuild(batch))
+        return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator), batch, "d2")
+
+    def diffusion_g_turn(self, critic: Critic, batch: Batch) -> Terms:
+        """G's terms: G(z) convinces D2."""
+        return self.g_turn(self.bind(batch, judge=self.diffusion_discriminator), batch, "g2")

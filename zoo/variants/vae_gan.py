@@ -1,0 +1,198 @@
+"""VAE/GAN: Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric", algorithm 1.
+
+    L_D = -E log D(x) - E log(1 - D(G(z)))
+    L_G = γ L_like - (1-γ) L_D,   L_like = ½ E ‖f(x) - f(x̃)‖²,   x̃ = G(E(x))
+    L_E = E KL(q(z|x) ‖ N(0, I)) + L_like
+
+D(x) = σ(score), f its features["hidden"]. The encoder never sees L_D, and D never moves on L_like. c being the two
+parts of L_D, D waits where it is good at one of them, min(c) < 0.68 - m, and G where D is bad at one,
+max(c) > 0.68 + m; if that stops both, both move.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import RMSprop
+
+from zoo import ranks
+from zoo.gan import GAN
+from zoo.types import Batch, Critic, Data, Terms, Turn, Verdict
+
+
+def rmsprop(parameters: Any) -> RMSprop:
+    """The authors' rate of 0.025 is for a sum over a batch of 64."""
+    return RMSprop(parameters, lr=0.025 / 64, alpha=0.9)
+
+
+class VAEGAN(GAN):
+    """A variational autoencoder whose decoder is the generator, and whose error is measured in D's features.
+
+    Three players, each with its own loss: D, G and E, in this order.
+
+    Deviations: the paper was not re-read; the constants are those of the authors' code (margin 0.35, equilibrium 0.68,
+    RMSprop with decay 0.9) and of its CelebA script (γ, the rate). There all three move from one forward pass, and the
+    gate goes by that batch; here each turn draws its own latents, and the gate goes by the costs of the last batch, as
+    they were when it began, over all ranks. They are read once a batch, which waits for the device. The authors' rate
+    falls to nearly 0 over the run; here it is constant unless a scheduler is given. Their weight decay of 1e-5 and the
+    1e-3 inside their logarithms are left out. L_like is summed over D's last hidden layer, theirs over one of its
+    convolutions: what γ means goes with the number of features.
+
+    Args:
+        generator: the decoder.
+        discriminator: must show features["hidden"].
+        encoder: x (N, ...) to mean and log variance, each (N, latent_dim); its optimiser takes G's settings.
+        gamma: γ, in [0, 1]: the weight of L_like in the decoder's loss.
+        margin: m, at least 0, in nats; half the width of the band in which everybody moves.
+        equilibrium: the middle of the band, in nats; 0.68 is just under -log ½, a D that cannot tell.
+        reconstructions: judge x̃ as a fake too. D's loss then averages over both kinds of fakes, G's adds them up, as
+            in the authors' code, whose CelebA script does without.
+        g_optimizer: as in `GAN`.
+        d_optimizer: as in `GAN`.
+        kwargs: the rest of `GAN`.
+
+    Logs:
+        loss/g/likelihood: γ L_like; loss/e/likelihood is L_like itself.
+        loss/e/prior: the divergence of q(z|x) from N(0, I), in nats.
+        vae_gan/cost_real: -E log D(x), in nats, of the batch before anybody moved; a D that cannot tell has 0.69.
+        vae_gan/cost_fake: -E log(1 - D(G(z))), likewise.
+
+    Raises:
+        ValueError: for a γ or margin outside its range, an encoder that is not stochastic or of another latent_dim than
+            the generator's, and, in training, for a discriminator without features["hidden"].
+    """
+
+    stochastic_encoder: ClassVar[bool] = True
+    log_loss = True
+    costs: Tensor
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        encoder: nn.Module,
+        *,
+        gamma: float = 1e-6,
+        margin: float = 0.35,
+        equilibrium: float = 0.68,
+        reconstructions: bool = False,
+        g_optimizer: OptimizerCallable = rmsprop,
+        d_optimizer: OptimizerCallable = rmsprop,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= gamma <= 1 or margin < 0:
+            raise ValueError(f"VAEGAN: gamma must be in [0, 1] and margin at least 0, got {gamma} and {margin}")
+        self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
+        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        if not getattr(encoder, "stochastic", False):
+            raise ValueError(
+                "VAEGAN: its encoder returns a mean and a log variance; set the encoder's stochastic: true"
+            )
+        if encoder.latent_dim != self.latent_dim:
+            raise ValueError(
+                f"VAEGAN: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
+            )
+        self.encoder = encoder
+        self.gamma, self.margin, self.equilibrium, self.reconstructions = gamma, margin, equilibrium, reconstructions
+        self.register_buffer("costs", torch.full((2,), equilibrium))  # both parts of L_D, of the last batch
+        self.waiting: frozenset[str] = frozenset()
+
+    @staticmethod
+    def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """-E log D(x) - E log(1 - D(G(z))), from logits."""
+        return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+    @staticmethod
+    def g_loss(d_fake: Tensor) -> Tensor:
+        """E log(1 - D(G(z))), from logits: the minimax loss."""
+        return -F.softplus(d_fake).mean()
+
+    @staticmethod
+    def prior_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
+        """KL(q(z|x) ‖ N(0, I)) from (N, latent_dim) each, summed over dimensions, averaged over the batch."""
+        return (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean() / 2
+
+    def likelihood_loss(self, real: Verdict, rebuilt: Verdict) -> Tensor:
+        """½‖f(x) - f(x̃)‖², summed over features, averaged over the batch."""
+        if "hidden" not in real.features:
+            shown = ", ".join(real.features) or "none"
+            raise ValueError(
+                f"VAEGAN compares features['hidden'], and its {type(self.discriminator).__name__} shows {shown}; "
+                "return (score, {'hidden': ...}) from its forward"
+            )
+        return (real.features["hidden"] - rebuilt.features["hidden"]).flatten(1).square().sum(1).mean() / 2
+
+    def turns(self) -> tuple[Turn, ...]:
+        """D; G; E. `play` leaves out who must wait."""
+        return (
+            Turn("d", ("d",), self.d_turn, side="d"),
+            Turn("g", ("g",), self.g_turn, side="g"),
+            Turn("e", ("e",), self.e_turn, side="g"),
+        )
+
+    def players(self) -> dict[str, nn.Module]:
+        """D, G and E."""
+        return {"d": self.discriminator, "g": self.generator, "e": self.encoder}
+
+    def rebuild(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """x̃ = G(z), z a reparametrised sample of q(z|x); shaped like x."""
+        z = mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
+        return self.generate(z, batch.labels)
+
+    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+        """L_D; of reconstructions too, if they are judged."""
+        if not self.reconstructions:
+            return super().d_terms(critic, batch, real, fake)
+        rebuilt = critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
+        self.verdicts["d"]["rebuilt"] = rebuilt.detach()
+        return {"adversarial": self.d_loss(real.score, torch.cat([fake.score, rebuilt.score]))}
+
+    def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
+        """-(1-γ) L_D and γ L_like."""
+        terms = super().g_turn(critic, batch, name)
+        real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
+        self.verdicts[name]["real"] = real.detach()
+        if self.reconstructions:
+            self.verdicts[name]["rebuilt"] = rebuilt.detach()
+            terms["adversarial_rebuilt"] = self.g_loss(rebuilt.score)
+        weighed = {key: (1 - self.gamma) * term for key, term in terms.items()}
+        return weighed | {"likelihood": self.gamma * self.likelihood_loss(real, rebuilt)}
+
+    def e_turn(self, critic: Critic, batch: Batch) -> Terms:
+        """KL(q(z|x) ‖ N(0, I)) and L_like."""
+        mean, log_variance = self.encoder(batch.real)
+        rebuilt = critic(self.rebuild(batch, mean, log_variance), "fake")
+        return {
+            "prior": self.prior_loss(mean, log_variance),
+            "likelihood": self.likelihood_loss(critic(batch.real, "real"), rebuilt),
+        }
+
+    def training_step(self, batch: Data | Tensor, batch_idx: int = 0) -> None:
+        """Decide who waits, then play."""
+        self.waiting = self.gate()
+        super().training_step(batch, batch_idx)
+
+    def play(self, turn: Turn, data: Data) -> None:
+        """Play the turn, unless its player must wait."""
+        if turn.name not in self.waiting:
+            super().play(turn, data)
+
+    def gate(self) -> frozenset[str]:
+        """The names of the turns that are left out of the next batch: d, g or none."""
+        costs = self.costs.tolist()
+        d_waits = min(costs) < self.equilibrium - self.margin
+        g_waits = max(costs) > self.equilibrium + self.margin
+        if d_waits == g_waits:
+            return frozenset()
+        return frozenset({"d" if d_waits else "g"})
+
+    def after_turn(self, turn: Turn) -> None:
+        """Keep the costs as they were before anybody moved: those of D's turn, or of G's while D waits."""
+        if turn.name == "d" or (turn.name == "g" and "d" in self.waiting):
+            said = dict(self.verdicts[turn.name])
+            real = said.pop("real").score
+            fakes = torch.cat([verdict.score for verdict in said.values()])
+            self.costs.copy_(ranks.mean(torch.stack([F.softplus(-real).mean(), F.softplus(fakes).mean()])))
+            self.latest["vae_gan/cost_real"], self.latest["vae_gan/cost_fake"] = self.costs.unbind()

@@ -15,7 +15,7 @@ import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -170,7 +170,7 @@ class WandbLogger(LightningWandbLogger):
                 "publish a model with `python -m zoo publish` instead"
             )
         self._mode = _known_mode(mode, "mode")
-        self._settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout, "quiet": True}
+        self._settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
         self._ours = self._broken = False
         super().__init__(project=project, save_dir=save_dir or "", **kwargs)
         self._wandb_init["resume"] = self._wandb_init.get("resume") or "allow"
@@ -223,6 +223,7 @@ class WandbLogger(LightningWandbLogger):
         folder = Path(self._wandb_init["dir"] or ".")
         folder.mkdir(parents=True, exist_ok=True)  # else wandb would write to a temporary folder
         os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb" / "data").resolve()))
+        os.environ.setdefault("WANDB_SILENT", "true")  # read once, when wandb's service starts
         arguments = {"settings": self._settings, **self._wandb_init}
         mode = self._run_mode()
         try:
@@ -232,6 +233,7 @@ class WandbLogger(LightningWandbLogger):
                 raise
             _warn_offline(f"could not be reached ({_first_line(error)})")
             run = wandb.init(**arguments, mode="offline")
+        _say_where(run)
         run.define_metric(KIMG, hidden=True)
         run.define_metric("*", step_metric=KIMG)
         return run
@@ -271,6 +273,14 @@ def log_picture(loggers: Iterable[Logger], key: str, picture: np.ndarray, kimg: 
             logger.log_picture(key, picture, kimg)
         elif hasattr(logger, "log_image"):
             logger.log_image(key=key, images=[picture])
+
+
+def _say_where(run: Run) -> None:
+    """One line of our own: W&B's twenty would follow what a run ends with."""
+    if run.url:
+        rank_zero_info(f"W&B: {run.url}")
+    elif not run.disabled:
+        rank_zero_info(f"W&B: offline; send it with `wandb sync {Path(run.dir).parent}`")
 
 
 def _known_mode(mode: str, source: str) -> Mode:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tests.games import fit, points, same, snapshot
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
+from zoo.dynamics import Consensus
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.optim import Adam
@@ -172,3 +173,9 @@ def test_refusals() -> None:
 
     with pytest.raises(ValueError, match="Plain must show a feature 'hidden'"):
         InfoGAN(nets()[0], Plain())
+
+
+def test_dynamics_between_two_players_are_refused_by_name() -> None:
+    generator = MLPGenerator((2,), latent_dim=16, width=4)
+    with pytest.raises(ValueError, match=r"Consensus is defined between one discriminator.*InfoGAN"):
+        InfoGAN(generator, MLPDiscriminator((2,), width=4), dynamics=Consensus())

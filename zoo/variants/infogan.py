@@ -97,7 +97,8 @@ class InfoGAN(GAN):
 
     def players(self) -> dict[str, nn.Module]:
         """Q moves with D."""
-        return {"d": nn.ModuleList([self.discriminator, self.q]), "g": self.generator}
+        judge = [self.discriminator, self.q] if hasattr(self, "q") else [self.discriminator]  # not yet, in __init__
+        return {"d": nn.ModuleList(judge), "g": self.generator}
 
     def sample_latent(self, n: int, noise: Noise) -> Tensor:
         """Latents z = (noise, one-hot class, continuous codes), (n, latent_dim)."""

@@ -165,7 +165,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="categorical must be at least 2"):
         InfoGAN(*nets(), categorical=1)
     with pytest.raises(ValueError, match="leave num_classes"):
-        InfoGAN(MLPGenerator((2,), latent_dim=20, num_classes=3), MLPDiscriminator((2,)))
+        InfoGAN(MLPGenerator((2,), latent_dim=20, num_classes=3), MLPDiscriminator((2,), num_classes=3))
 
     class Plain(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

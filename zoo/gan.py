@@ -157,6 +157,19 @@ class GAN(Engine):
         """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
         return {"d": self.discriminator, "g": self.generator}
 
+    def check_encoder(self, encoder: nn.Module, *, stochastic: bool) -> None:
+        """For papers that have one: refuse the other kind, or another latent_dim than the generator's; ValueError."""
+        name = type(self).__name__
+        if getattr(encoder, "stochastic", False) != stochastic:
+            returns = "a mean and a log variance" if stochastic else "one z for each x"
+            raise ValueError(
+                f"{name}: its encoder returns {returns}; set the encoder's stochastic: {str(stochastic).lower()}"
+            )
+        if encoder.latent_dim != self.latent_dim:
+            raise ValueError(
+                f"{name}: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
+            )
+
     def judges(self) -> tuple[nn.Module, ...]:
         """Every discriminator, for what is done to D as a network."""
         return (self.discriminator,)

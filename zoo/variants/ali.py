@@ -65,11 +65,11 @@ class ALI(GAN):
             )
         self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
         super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
-        if not getattr(encoder, "stochastic", False):
-            raise ValueError("ALI: its encoder returns a mean and a log variance; set the encoder's stochastic: true")
-        for name, net in (("encoder", encoder), ("discriminator", discriminator)):
-            if net.latent_dim != self.latent_dim:
-                raise ValueError(f"ALI: the {name}'s latent_dim is {net.latent_dim}, the generator's {self.latent_dim}")
+        self.check_encoder(encoder, stochastic=True)
+        if discriminator.latent_dim != self.latent_dim:
+            raise ValueError(
+                f"ALI: the discriminator's latent_dim is {discriminator.latent_dim}, the generator's {self.latent_dim}"
+            )
         self.encoder = encoder
 
     @staticmethod

@@ -70,12 +70,7 @@ class MDGAN(GAN):
         # dynamics and stabilizers see the players while the game is built
         self.__dict__.update(encoder=encoder, diffusion_discriminator=diffusion_discriminator)
         super().__init__(generator, discriminator, **kwargs)
-        if getattr(encoder, "stochastic", False):
-            raise ValueError("MDGAN: its encoder returns one z for each x; set the encoder's stochastic: false")
-        if encoder.latent_dim != self.latent_dim:
-            raise ValueError(
-                f"MDGAN: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
-            )
+        self.check_encoder(encoder, stochastic=False)
         self.diffusion_discriminator, self.encoder = diffusion_discriminator, encoder
         self.weight = weight
 

@@ -65,14 +65,7 @@ class RegularizedGAN(GAN):
             raise ValueError(f"RegularizedGAN: lambda1 and lambda2 must be at least 0, got {lambda1} and {lambda2}")
         self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
         super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
-        if getattr(encoder, "stochastic", False):
-            raise ValueError(
-                "RegularizedGAN: its encoder returns one z for each x; set the encoder's stochastic: false"
-            )
-        if encoder.latent_dim != self.latent_dim:
-            raise ValueError(
-                f"RegularizedGAN: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
-            )
+        self.check_encoder(encoder, stochastic=False)
         self.encoder = encoder
         self.lambda1, self.lambda2 = lambda1, lambda2
 

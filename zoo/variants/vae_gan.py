@@ -86,14 +86,7 @@ class VAEGAN(GAN):
             raise ValueError(f"VAEGAN: gamma must be in [0, 1] and margin at least 0, got {gamma} and {margin}")
         self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
         super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
-        if not getattr(encoder, "stochastic", False):
-            raise ValueError(
-                "VAEGAN: its encoder returns a mean and a log variance; set the encoder's stochastic: true"
-            )
-        if encoder.latent_dim != self.latent_dim:
-            raise ValueError(
-                f"VAEGAN: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
-            )
+        self.check_encoder(encoder, stochastic=True)
         self.encoder = encoder
         self.gamma, self.margin, self.equilibrium, self.reconstructions = gamma, margin, equilibrium, reconstructions
         self.register_buffer("costs", torch.full((2,), equilibrium))  # both parts of L_D, of the last batch

@@ -16,7 +16,7 @@ from torch.optim import RMSprop
 
 from datamodules import Toy
 from tests.games import trainer
-from zoo.backbones import MLPDiscriminator, MLPGenerator
+from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
 from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
 from zoo.metrics import ModeCoverage, mode_coverage
@@ -24,6 +24,7 @@ from zoo.optim import Adam
 from zoo.stabilizers import InstanceNoise, SpectralNorm
 from zoo.variants.dragan import DRAGAN
 from zoo.variants.lsgan import LSGAN
+from zoo.variants.mdgan import MDGAN
 from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.unrolled_gan import UnrolledGAN
@@ -53,6 +54,14 @@ def game(objective: type[GAN], discriminator: Callable[[], MLPDiscriminator], **
     return lambda: objective(generator(), discriminator(), **{k: v() if k in FRESH else v for k, v in kwargs.items()})
 
 
+def encoder() -> Encoder:
+    return Encoder((2,), latent_dim=256, width=128, norm="none", init_gain=0.8)
+
+
+def mdgan() -> GAN:
+    return MDGAN(generator(), small(), small(), encoder(), g_optimizer=adam, d_optimizer=adam)
+
+
 FRESH = {"dynamics", "stabilizers"}  # given as functions, made anew for each game
 RMS = {"g_optimizer": lambda p: RMSprop(p, lr=1e-3), "d_optimizer": lambda p: RMSprop(p, lr=1e-3)}
 BETA2 = {"g_optimizer": lambda p: adam(p, 0.9), "d_optimizer": lambda p: adam(p, 0.9)}
@@ -70,6 +79,7 @@ METHODS: dict[str, tuple[int, Callable[[], GAN]]] = {
     "wgan_gp": (15000, game(WGANGP, big, gp_weight=0.1, dynamics=lambda: Alternating(5), **BETA2)),
     "dragan_one_sided": (6000, game(DRAGAN, big, one_sided=True)),
     "instance_noise": (6000, game(NSGAN, big, stabilizers=lambda: [InstanceNoise(6000 * BATCH / 1000 * 0.75, 1.0)])),
+    "mdgan": (6000, mdgan),
 }
 
 

@@ -62,16 +62,12 @@ MISTAKES = [
     (["--model.generator.num_classes=10"], ["num_classes is 10 for the generator and None"]),
     (["--trainer.accelerator=cup"], ["cup"]),
     (["--trainer.logger=true"], ["trainer.logger"]),
-    (["-c", "TYPO"], ["'buget.kimg'", "did you mean 'budget.kimg'"]),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=lambda v: v[-1] if "=" in str(v) else "")
 def test_a_mistake_is_one_line_and_status_2(arguments, words, no_data, capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
-    typo = tmp_path.with_suffix(".yaml")
-    typo.write_text("buget: {kimg: 5}\n")
-    arguments = [str(typo) if a == "TYPO" else a for a in arguments]
     with pytest.raises(SystemExit) as stopped:
         fit("-c", NSGAN, "-c", DIGITS, f"--trainer.default_root_dir={tmp_path}", *arguments)
     said = [line for line in capsys.readouterr().err.splitlines() if line]
@@ -80,6 +76,36 @@ def test_a_mistake_is_one_line_and_status_2(arguments, words, no_data, capsys, t
     assert sum(line.startswith("error") for line in said) == 1
     assert all(word in said[-1] for word in words), said[-1]
     assert not list(tmp_path.iterdir())
+
+
+FILES = [
+    ("buget: {kimg: 5}", ["'buget'", "did you mean 'budget'"]),
+    ("modle: {}", ["'modle'", "did you mean 'model'"]),
+    ("budget: {kmig: {}}", ["'budget.kmig'", "did you mean 'budget.kimg'"]),
+    ("model: {init_args: {generatr: {}}}", ["model.init_args", "NSGAN", "'generatr'", "did you mean 'generator'"]),
+    ("model: {init_args: {generator: {init_args: {widht: 3}}}}", ["model.generator", "'widht'", "'width'"]),
+    ("model: {class_path: zoo.variants.lsgan.LSGAN, init_args: {gp_weight: 3}}", ["LSGAN", "'gp_weight'"]),
+    (
+        "model: {init_args: {stabilizers: [{class_path: zoo.stabilizers.InstanceNoise, init_args: {sigam: 1}}]}}",
+        ["model.stabilizers[0]", "'sigam'", "did you mean 'sigma'"],
+    ),
+    ("model: {init_arg: {ema_decay: 0.5}}", ["model.init_arg", "init_args"]),
+    ("model:\n  init_args: [\n", [", line 3, column 1"]),
+    ("just words", ["has no keys"]),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), FILES)
+def test_a_mistake_in_a_file_is_named_with_the_file(text, words, no_data, capsys, tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        fit("-c", NSGAN, "-c", DIGITS, "-c", file, f"--trainer.default_root_dir={tmp_path / 'runs'}")
+    said = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert stopped.value.code == 2
+    assert [line.startswith(f"error: {file}") for line in said].count(True) == 1
+    assert all(word in said[-1] for word in words), said[-1]
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(("given", "word"), [(["-c", NSGAN], "data"), (["-c", DIGITS], "model")])

@@ -37,6 +37,7 @@ ALLOWED = {
     "zoo.callbacks": {"zoo", "zoo.callbacks", "zoo.gan", "zoo.metrics", "zoo.pictures", "zoo.loggers"},
     "zoo.hub": {"zoo"},
     "zoo.cli_errors": set(),
+    "zoo.cli_files": {"zoo.cli_errors"},
     "zoo.cli": {"zoo", "datamodules"},
     "zoo.__main__": {"zoo", "datamodules"},
 }  # fmt: skip

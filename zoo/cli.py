@@ -28,6 +28,7 @@ import zoo.backbones  # noqa: F401 - lets short class names be used
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.record import RunRecord
 from zoo.cli_errors import explain
+from zoo.cli_files import check_files, config_files
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog
 from zoo.variants import variants
@@ -138,6 +139,17 @@ class ZooCLI(LightningCLI):
             parser.link_arguments("data", f"{target}.image_shape", compute_fn=_image_shape)
             if network != "generator":
                 parser.link_arguments("model.init_args.generator.init_args.latent_dim", f"{target}.latent_dim")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Look at the files first: what the parser says of them names none."""
+        words = sys.argv[1:] if args is None else args
+        parsers = getattr(self, "_subcommand_parsers", {})
+        reader = next((parsers[word] for word in words if word in parsers), parser)
+        try:
+            check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
+        except ValueError as error:
+            parser.exit(2, f"error: {error}\n")
+        super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         """Resume with the configuration that was given, not the one inside the checkpoint."""

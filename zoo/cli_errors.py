@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from typing import Any
 
 _NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|Expected a path but"
@@ -38,11 +39,11 @@ def explain(
     place, owner, leaf = _unnest(message)
     where = f"{'.'.join(place)}: " if place else ""
     if match := _UNKNOWN_ARGUMENT.match(leaf):
-        return _no_option(match[1], "", options)
+        return no_option(match[1], "", options)
     if match := _UNKNOWN_OPTION.search(leaf):
         if owner is None:
-            return _no_option(match[1], where or _argument_with(match[1], arguments), options)
-        return _no_option(match[1], where, _parameters(owner), owner.rpartition(".")[2])
+            return no_option(match[1], where or _argument_with(match[1], arguments), options)
+        return no_option(match[1], where, parameters_of(_class(owner)), owner.rpartition(".")[2])
     if match := _NO_ATTRIBUTE.search(leaf):
         return _no_class(match[2], where, _classes(match[1]))
     if match := _NOT_A_CLASS.search(leaf):
@@ -90,7 +91,8 @@ def _argument_with(name: str, arguments: Iterable[str]) -> str:
     return ""
 
 
-def _no_option(name: str, where: str, known: Iterable[str], owner: str = "") -> str:
+def no_option(name: str, where: str, known: Iterable[str], owner: str = "") -> str:
+    """One line for an option, or an argument of the class `owner`, that does not exist."""
     known = [option for option in known if option.rpartition(".")[2] not in {"h", "help", "print_shtab"}]
     listed = f" (choose from {', '.join(known)})" if len(known) <= 30 else ""
     return f"{where}{owner and owner + ' has '}no option {name!r}{_hint(name, known)}{listed}"
@@ -113,16 +115,20 @@ def _classes(module: str) -> list[str]:
     return sorted(n for n, v in found if isinstance(v, type) and n[0] != "_" and v.__module__.startswith(module))
 
 
-def _parameters(class_path: str) -> list[str]:
-    """What the class's constructor takes, through **kwargs of its bases too."""
-    module, _, name = class_path.rpartition(".")
-    cls = getattr(import_module(module), name)
+def parameters_of(cls: type[Any]) -> list[str]:
+    """What a class's constructor takes, through **kwargs of its bases too."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base):
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
         names |= {p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return list(names)
+
+
+def _class(class_path: str) -> type:
+    module, _, name = class_path.rpartition(".")
+    found: type = getattr(import_module(module), name)
+    return found

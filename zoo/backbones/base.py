@@ -109,6 +109,17 @@ def xavier(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
     return layer
 
 
+def init_orthogonal(net: nn.Module, gain: float | None) -> None:
+    """Start the net's linear and convolutional weights orthogonal with `gain`, biases at 0; None does nothing."""
+    if gain is None:
+        return
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.orthogonal_(layer.weight, gain)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def square_shape(net: nn.Module, image_shape: Sequence[int]) -> tuple[int, int]:
     """Return the C and S of an image_shape (C, S, S) with S in `SIZES`; else raise ValueError."""
     shape = tuple(image_shape)

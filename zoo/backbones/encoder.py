@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.backbones.base import NORMS, Norm, check_at_least, check_choice, check_input, square_shape
+from zoo.backbones.base import (
+    NORMS,
+    Norm,
+    check_at_least,
+    check_choice,
+    check_input,
+    init_orthogonal,
+    square_shape,
+)
 from zoo.backbones.dcgan import DCGANDiscriminator
 from zoo.backbones.mlp import MLPDiscriminator
 
@@ -16,6 +24,9 @@ class Encoder(nn.Module):
     Images pass the convolutions of `DCGANDiscriminator`, points (D,) three hidden ReLU layers of
     `width` units; a linear layer follows. With `stochastic`, forward returns two tensors, each
     (N, latent_dim): a diagonal Gaussian q(z|x).
+
+    With `init_gain`, weights start orthogonal with that gain and biases at 0, as in the MLPs; None
+    keeps the trunk's own start. On the ring of 8 Gaussians MDGAN covers it only with such a start.
 
     Raises ValueError unless image_shape is (D,) or (C, S, S) with S in 8, 16, 32, 64, 128, for an
     unknown norm ("instance" is for images only) or sizes below 1; forward for an x of another shape.
@@ -28,6 +39,7 @@ class Encoder(nn.Module):
         width: int = 64,
         norm: Norm = "batch",
         stochastic: bool = False,
+        init_gain: float | None = None,
     ) -> None:
         check_at_least(self, 1, latent_dim=latent_dim)
         trunk, hidden_dim = _trunk(self, image_shape, width, norm)
@@ -37,6 +49,7 @@ class Encoder(nn.Module):
         self.stochastic = stochastic
         self.trunk = trunk
         self.head = nn.Linear(hidden_dim, 2 * latent_dim if stochastic else latent_dim)
+        init_orthogonal(self, init_gain)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return z (N, latent_dim), or (mean, log_variance), of x (N, *image_shape)."""

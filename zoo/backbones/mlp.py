@@ -6,7 +6,7 @@ from typing import Literal, assert_never, get_args
 
 from torch import Tensor, nn
 
-from zoo.backbones.base import Discriminator, Generator, check_at_least, check_choice
+from zoo.backbones.base import Discriminator, Generator, check_at_least, check_choice, init_orthogonal
 
 VectorNorm = Literal["batch", "layer", "none"]
 
@@ -41,7 +41,7 @@ class MLPGenerator(Generator):
             nn.Unflatten(1, self.image_shape),
             nn.Tanh() if len(self.image_shape) == 3 else nn.Identity(),
         )
-        _init_orthogonal(self, init_gain)
+        init_orthogonal(self, init_gain)
 
 
 class MLPDiscriminator(Discriminator):
@@ -71,7 +71,7 @@ class MLPDiscriminator(Discriminator):
         super().__init__(image_shape, width if depth else size, num_classes)
         self.input_scale = input_scale
         self.trunk = nn.Sequential(nn.Flatten(), *layers)
-        _init_orthogonal(self, init_gain)
+        init_orthogonal(self, init_gain)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Score x (N, *image_shape), given labels (N,), int64, when conditional."""
@@ -108,13 +108,3 @@ def _norm1d(norm: VectorNorm, width: int) -> nn.Module:
             return nn.Identity()
         case _:
             assert_never(norm)
-
-
-def _init_orthogonal(net: nn.Module, gain: float | None) -> None:
-    if gain is None:
-        return
-    for layer in net.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.orthogonal_(layer.weight, gain)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)

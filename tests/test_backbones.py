@@ -11,11 +11,13 @@ from zoo.backbones import (
     DCGANDiscriminator,
     DCGANGenerator,
     DecoderGenerator,
+    Encoder,
     MLPDiscriminator,
     MLPGenerator,
     ResNetDiscriminator,
     ResNetGenerator,
 )
+from zoo.backbones.activations import LeakyReLU, ReLU
 
 SIZES = (8, 16, 32, 64, 128)
 NORMS = {
@@ -333,3 +335,36 @@ def test_images_of_another_size_are_refused(net):
     d = net((1, 16, 16), width=2)
     with pytest.raises(ValueError, match=rf"{net.__name__}: got x of shape \(2, 1, 32, 32\)"):
         d(images(2, 1, 32))
+
+
+@pytest.mark.parametrize(("mine", "torchs"), [(ReLU(), nn.ReLU()), (LeakyReLU(0.2), nn.LeakyReLU(0.2))], ids=repr)
+def test_a_rectifier_has_torchs_values_and_derivatives_to_the_second(mine, torchs) -> None:
+    """Of f(x)³ by x, twice: only the cube has a second derivative."""
+    x = torch.tensor([-2.0, -0.5, 0.0, 0.5, 3.0], dtype=torch.float64, requires_grad=True)
+    for f in (mine, torchs):
+        (first,) = torch.autograd.grad(f(x).pow(3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x)
+        slope = getattr(f, "negative_slope", 0.0)
+        assert f(x).tolist() == [-2 * slope, -0.5 * slope, 0.0, 0.5, 3.0]
+        assert torch.allclose(first, torch.tensor([12 * slope**3, 0.75 * slope**3, 0.0, 0.75, 27.0], dtype=x.dtype))
+        assert torch.allclose(second, torch.tensor([-12 * slope**3, -3 * slope**3, 0.0, 3.0, 18.0], dtype=x.dtype))
+
+
+def test_a_rectifier_sends_nothing_back_through_its_own_forward_pass() -> None:
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(LeakyReLU(0.2)(x).sum(), x, create_graph=True)
+    assert not gradient.requires_grad
+
+
+def test_a_negative_slope_below_0_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"negative_slope is -0\.1"):
+        LeakyReLU(-0.1)
+
+
+@pytest.mark.parametrize(
+    "net", [DCGANGenerator, DCGANDiscriminator, ResNetGenerator, ResNetDiscriminator, Autoencoder, Encoder]
+)
+def test_convolutions_are_laid_out_channels_last(net) -> None:
+    weights = [p for p in net((3, 16, 16), width=4).parameters() if p.ndim == 4]
+    assert weights
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)

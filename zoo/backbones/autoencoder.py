@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from zoo.backbones.base import (
@@ -53,6 +54,7 @@ class Autoencoder(nn.Module):
         self.norm_power = norm_power
         self.encoder = _encoder(channels, size, width, code_dim)
         self.decoder = _decoder(channels, size, width, code_dim)
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the energy (N,) of x (N, C, S, S), with its code and reconstruction."""
@@ -82,6 +84,7 @@ class DecoderGenerator(Generator):
         check_at_least(self, 1, width=width)
         super().__init__(image_shape, latent_dim, num_classes)
         self.net = nn.Sequential(_decoder(channels, size, width, self.input_dim), nn.Tanh())
+        self.to(memory_format=torch.channels_last)
 
 
 def _encoder(channels: int, size: int, width: int, code_dim: int) -> nn.Module:

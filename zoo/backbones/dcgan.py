@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import nn
 
+from zoo.backbones.activations import LeakyReLU, ReLU
 from zoo.backbones.base import (
     NORMS,
     Discriminator,
@@ -48,13 +50,13 @@ class DCGANGenerator(Generator):
             nn.Unflatten(1, (self.input_dim, 1, 1)),
             nn.ConvTranspose2d(self.input_dim, widths[0], 4, bias=bias),
             norm2d(norm, widths[0]),
-            nn.ReLU(),
+            ReLU(),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
                 nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias),
                 norm2d(norm, c_out),
-                nn.ReLU(),
+                ReLU(),
             ]
         layers += [
             nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1),
@@ -62,6 +64,7 @@ class DCGANGenerator(Generator):
         ]
         self.net = nn.Sequential(*layers)
         self.net.apply(_init)
+        self.to(memory_format=torch.channels_last)
 
 
 class DCGANDiscriminator(Discriminator):
@@ -90,17 +93,18 @@ class DCGANDiscriminator(Discriminator):
         super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            LeakyReLU(0.2),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
                 nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=norm == "none"),
                 norm2d(norm, c_out),
-                nn.LeakyReLU(0.2),
+                LeakyReLU(0.2),
             ]
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.trunk.apply(_init)
         self.head.apply(_init)
+        self.to(memory_format=torch.channels_last)
 
 
 def _widths(size: int, width: int) -> list[int]:

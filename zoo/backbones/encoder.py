@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.backbones.activations import LeakyReLU
 from zoo.backbones.base import (
     NORMS,
     Norm,
@@ -119,4 +120,4 @@ def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -
 
 
 def _layers(fan_in: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(fan_in, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2))
+    return nn.Sequential(nn.Linear(fan_in, width), LeakyReLU(0.2), nn.Linear(width, width), LeakyReLU(0.2))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.backbones.activations import LeakyReLU
 from zoo.backbones.base import Discriminator, Generator, check_at_least, square_shape
 
 _SLOPE = 0.2
@@ -86,6 +87,7 @@ class GrowingGenerator(Generator):
     ) -> None:
         super().__init__(image_shape, latent_dim, num_classes)
         self.net = _Synthesis(self.input_dim, *_pyramid(self, image_shape, width))
+        self.to(memory_format=torch.channels_last)
 
     @property
     def level(self) -> Level:
@@ -106,6 +108,7 @@ class GrowingDiscriminator(Discriminator):
         channels, widths = _pyramid(self, image_shape, width)
         super().__init__(image_shape, widths[0], num_classes)
         self.trunk = _Analysis(channels, widths)
+        self.to(memory_format=torch.channels_last)
 
     @property
     def level(self) -> Level:
@@ -147,19 +150,17 @@ class _Analysis(nn.Module):
     def __init__(self, channels: int, widths: list[int]) -> None:
         super().__init__()
         self.level = Level(len(widths) - 1)
-        self.from_image = nn.ModuleList(
-            nn.Sequential(EqualConv2d(channels, w, 1), nn.LeakyReLU(_SLOPE)) for w in widths
-        )
+        self.from_image = nn.ModuleList(nn.Sequential(EqualConv2d(channels, w, 1), LeakyReLU(_SLOPE)) for w in widths)
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                EqualConv2d(b, b, 3, padding=1), nn.LeakyReLU(_SLOPE),
-                EqualConv2d(b, a, 3, padding=1), nn.LeakyReLU(_SLOPE), nn.AvgPool2d(2),
+                EqualConv2d(b, b, 3, padding=1), LeakyReLU(_SLOPE),
+                EqualConv2d(b, a, 3, padding=1), LeakyReLU(_SLOPE), nn.AvgPool2d(2),
             )
             for a, b in pairwise(widths)
         )  # fmt: skip
         self.last = nn.Sequential(
-            EqualConv2d(widths[0], widths[0], 3, padding=1), nn.LeakyReLU(_SLOPE),
-            EqualConv2d(widths[0], widths[0], 4), nn.LeakyReLU(_SLOPE), nn.Flatten(),
+            EqualConv2d(widths[0], widths[0], 3, padding=1), LeakyReLU(_SLOPE),
+            EqualConv2d(widths[0], widths[0], 4), LeakyReLU(_SLOPE), nn.Flatten(),
         )  # fmt: skip
 
     def forward(self, image: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ def shrink(images: Tensor, factor: int) -> Tensor:
 
 
 def _act() -> tuple[nn.Module, ...]:
-    return nn.LeakyReLU(_SLOPE), PixelNorm()
+    return LeakyReLU(_SLOPE), PixelNorm()
 
 
 def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, list[int]]:

@@ -6,6 +6,7 @@ from typing import Literal, assert_never, get_args
 
 from torch import Tensor, nn
 
+from zoo.backbones.activations import ReLU
 from zoo.backbones.base import Discriminator, Generator, check_at_least, check_choice, init_orthogonal
 
 VectorNorm = Literal["batch", "layer", "none"]
@@ -94,7 +95,7 @@ def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: Ve
     check_choice(net, get_args(VectorNorm), norm=norm)
     layers: list[nn.Module] = []
     for fan_in in [in_dim, *[width] * depth][:depth]:
-        layers += [nn.Linear(fan_in, width, bias=norm == "none"), _norm1d(norm, width), nn.ReLU()]
+        layers += [nn.Linear(fan_in, width, bias=norm == "none"), _norm1d(norm, width), ReLU()]
     return layers
 
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
 
+import torch
 from torch import Tensor, nn
 
+from zoo.backbones.activations import ReLU
 from zoo.backbones.base import (
     NORMS,
     Discriminator,
@@ -53,10 +55,11 @@ class ResNetGenerator(Generator):
             nn.Unflatten(1, (widths[0], 4, 4)),
             *[_up_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
             norm2d(norm, widths[-1]),
-            nn.ReLU(),
+            ReLU(),
             _conv(widths[-1], channels, 3),
             nn.Tanh(),
         )
+        self.to(memory_format=torch.channels_last)
 
 
 class ResNetDiscriminator(Discriminator):
@@ -95,9 +98,10 @@ class ResNetDiscriminator(Discriminator):
             *[_down_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
             _flat_block(widths[-1], norm),
             _flat_block(widths[-1], norm),
-            nn.ReLU(),
+            ReLU(),
             _SumPool(),
         )
+        self.to(memory_format=torch.channels_last)
 
 
 class _Residual(nn.Module):
@@ -119,11 +123,11 @@ def _up_block(c_in: int, c_out: int, norm: Norm) -> nn.Module:
     return _Residual(
         nn.Sequential(
             norm2d(norm, c_in),
-            nn.ReLU(),
+            ReLU(),
             nn.Upsample(scale_factor=2),
             _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
             norm2d(norm, c_out),
-            nn.ReLU(),
+            ReLU(),
             _conv(c_out, c_out, 3, gain=sqrt(2)),
         ),
         nn.Sequential(nn.Upsample(scale_factor=2), _conv(c_in, c_out, 1)),
@@ -134,7 +138,7 @@ def _first_block(c_in: int, c_out: int) -> nn.Module:
     return _Residual(
         nn.Sequential(
             _conv(c_in, c_out, 3, gain=sqrt(2)),
-            nn.ReLU(),
+            ReLU(),
             _conv(c_out, c_out, 3, gain=sqrt(2)),
             nn.AvgPool2d(2),
         ),
@@ -156,10 +160,10 @@ def _flat_block(channels: int, norm: Norm) -> nn.Module:
 def _preactivated(c_in: int, c_out: int, norm: Norm) -> list[nn.Module]:
     return [
         norm2d(norm, c_in),
-        nn.ReLU(),
+        ReLU(),
         _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
         norm2d(norm, c_out),
-        nn.ReLU(),
+        ReLU(),
         _conv(c_out, c_out, 3, gain=sqrt(2)),
     ]
 

@@ -21,7 +21,7 @@ from zoo.backbones.base import (
 
 
 class DCGANGenerator(Generator):
-    """z is projected to a 4x4 map; transposed convolutions double it up to the image; tanh.
+    """z is projected linearly to a 4x4 map; transposed convolutions double it up to the image; tanh.
 
     The map of r pixels a side has width * S / (2r) channels in an S-pixel net, at most 8 width:
     512, 256, 128, 64 for the paper's 64 pixels and width 64. ReLU and `norm` follow every layer
@@ -47,8 +47,8 @@ class DCGANGenerator(Generator):
         widths = _widths(size, width)
         bias = norm == "none"
         layers: list[nn.Module] = [
-            nn.Unflatten(1, (self.input_dim, 1, 1)),
-            nn.ConvTranspose2d(self.input_dim, widths[0], 4, bias=bias),
+            nn.Linear(self.input_dim, 16 * widths[0], bias=bias),
+            nn.Unflatten(1, (widths[0], 4, 4)),
             norm2d(norm, widths[0]),
             ReLU(),
         ]

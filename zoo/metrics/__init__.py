@@ -1,10 +1,35 @@
 """Measures of sample quality: plain functions of tensors, computed in float64.
 
-They know neither models nor data sets: the caller brings features, points or probabilities.
+They know neither models nor data sets: the caller brings features, points or probabilities, such as an extractor of
+`zoo.metrics.features` gives. Each function has a `torchmetrics.Metric` beside it that gathers batches and ranks:
+
+    FrechetDistance, KernelDistance, PRDC, InceptionScore, ModeHistogram
 """
 
-from zoo.metrics.frechet import frechet_distance
-from zoo.metrics.modes import ModeCoverage, mode_coverage
-from zoo.metrics.prdc import precision_recall
+from zoo.metrics._checks import Estimate
+from zoo.metrics.accumulate import PRDC, FrechetDistance, InceptionScore, KernelDistance, ModeHistogram
+from zoo.metrics.frechet import Moments, frechet_distance
+from zoo.metrics.inception import inception_score
+from zoo.metrics.kernel import kernel_distance
+from zoo.metrics.modes import ModeCoverage, ModeStatistics, mode_coverage, mode_statistics, stacked_modes
+from zoo.metrics.prdc import density_coverage, precision_recall
 
-__all__ = ["ModeCoverage", "frechet_distance", "mode_coverage", "precision_recall"]
+__all__ = [
+    "PRDC",
+    "Estimate",
+    "FrechetDistance",
+    "InceptionScore",
+    "KernelDistance",
+    "ModeCoverage",
+    "ModeHistogram",
+    "ModeStatistics",
+    "Moments",
+    "density_coverage",
+    "frechet_distance",
+    "inception_score",
+    "kernel_distance",
+    "mode_coverage",
+    "mode_statistics",
+    "precision_recall",
+    "stacked_modes",
+]

@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from zoo.metrics._checks import as_float64
+from zoo.metrics._checks import as_float64, finite
 
 
-def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
+class Moments(NamedTuple):
+    """What the Fréchet distance needs to know of a set of features, in float64."""
+
+    n: int  # rows
+    mean: Tensor  # (D,)
+    covariance: Tensor  # (D, D), unbiased
+
+    @classmethod
+    def of(cls, x: Tensor) -> Moments:
+        """Of features (N, D), N >= 2; ValueError for another shape or a value that is not finite."""
+        if x.ndim != 2 or len(x) < 2:
+            raise ValueError(f"Moments: needs a tensor of shape (N, D) with N >= 2, got {tuple(x.shape)}")
+        x = finite("Moments", x)
+        mean = x.mean(0)
+        return cls(len(x), mean, (x - mean).T @ (x - mean) / (len(x) - 1))
+
+    def merge(self, other: Moments) -> Moments:
+        """Of both sets together (Chan, Golub & LeVeque 1983)."""
+        n = self.n + other.n
+        move = other.mean - self.mean
+        scatter = (self.n - 1) * self.covariance + (other.n - 1) * other.covariance
+        scatter = scatter + move.outer(move) * (self.n * other.n / n)
+        return Moments(n, self.mean + move * (other.n / n), scatter / (n - 1))
+
+    def save(self, path: str | Path) -> None:
+        """Write a file that `load` reads."""
+        torch.save({"n": self.n, "mean": self.mean, "covariance": self.covariance}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Moments:
+        """Read what `save` wrote, to the CPU."""
+        return cls(**torch.load(path, map_location="cpu", weights_only=True))
+
+
+def frechet_distance(x: Tensor | Moments, y: Tensor | Moments) -> Tensor:
     r"""The squared Fréchet distance of Heusel et al. (2017, eq. 6), a float64 scalar.
 
     .. math:: \lVert m_x - m_y \rVert^2 + \operatorname{Tr}\bigl(C_x + C_y - 2 (C_x C_y)^{1/2}\bigr)
@@ -18,24 +55,33 @@ def frechet_distance(x: Tensor, y: Tensor) -> Tensor:
     taken at the same N and M.
 
     With any A, B such that AᵀA = C_x and BᵀB = C_y the trace of the root is the sum of the singular
-    values of ABᵀ; A and B come from a QR decomposition of the centred features. This squares no
-    condition number, so that fewer rows than columns lose no digits.
+    values of ABᵀ. Of features, A and B come from a QR decomposition of the centred rows, which squares
+    no condition number, so that fewer rows than columns lose no digits; of moments, from the covariance's
+    eigenvectors, which costs half of the digits of its smallest eigenvalues.
 
     Args:
-        x: features, (N, D) with N >= 2.
-        y: features, (M, D) with M >= 2.
+        x: features, (N, D) with N >= 2, or their moments.
+        y: features, (M, D) with M >= 2, or their moments.
 
     Raises:
         ValueError: a shape is wrong, there are fewer than two rows, or a value is not finite.
     """
-    x, y = as_float64("frechet_distance", x, y, least=2)
-    a, b = _factor(x), _factor(y)
-    moved = (x.mean(0) - y.mean(0)).square().sum()
+    if isinstance(x, Tensor) and isinstance(y, Tensor):
+        x, y = as_float64("frechet_distance", x, y, least=2)
+    (m, a), (k, b) = _gaussian(x), _gaussian(y)
+    if m.shape != k.shape:
+        raise ValueError(f"frechet_distance: the features have {len(m)} and {len(k)} columns")
     shared = torch.linalg.svdvals(a @ b.T).sum()
-    return (moved + a.square().sum() + b.square().sum() - 2 * shared).clamp(min=0)
+    return ((m - k).square().sum() + a.square().sum() + b.square().sum() - 2 * shared).clamp(min=0)
 
 
-def _factor(x: Tensor) -> Tensor:
-    """A triangular A, (min(N, D), D), with AᵀA the covariance of the rows of `x`."""
-    factor: Tensor = torch.linalg.qr(x - x.mean(0), mode="r").R
-    return factor / (len(x) - 1) ** 0.5
+def _gaussian(x: Tensor | Moments) -> tuple[Tensor, Tensor]:
+    """The mean (D,), and an A (R, D) with AᵀA the covariance."""
+    if isinstance(x, Moments):
+        if x.n < 2:
+            raise ValueError(f"frechet_distance: needs at least 2 rows in each, got {x.n}")
+        values, vectors = torch.linalg.eigh(x.covariance)
+        return x.mean, values.clamp(min=0).sqrt()[:, None] * vectors.T
+    mean = x.double().mean(0)
+    factor: Tensor = torch.linalg.qr(x.double() - mean, mode="r").R
+    return mean, factor / (len(x) - 1) ** 0.5

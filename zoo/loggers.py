@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -226,13 +228,14 @@ class WandbLogger(LightningWandbLogger):
         os.environ.setdefault("WANDB_SILENT", "true")  # read once, when wandb's service starts
         arguments = {"settings": self._settings, **self._wandb_init}
         mode = self._run_mode()
-        try:
-            run = wandb.init(**arguments, mode=mode)
-        except (wandb.Error, OSError) as error:
-            if mode != "online":
-                raise
-            _warn_offline(f"could not be reached ({_first_line(error)})")
-            run = wandb.init(**arguments, mode="offline")
+        with _launcher_unread():
+            try:
+                run = wandb.init(**arguments, mode=mode)
+            except (wandb.Error, OSError) as error:
+                if mode != "online":
+                    raise
+                _warn_offline(f"could not be reached ({_first_line(error)})")
+                run = wandb.init(**arguments, mode="offline")
         _say_where(run)
         run.define_metric(KIMG, hidden=True)
         run.define_metric("*", step_metric=KIMG)
@@ -264,6 +267,23 @@ class WandbLogger(LightningWandbLogger):
         except Exception as error:
             self._broken = True
             rank_zero_warn(f"W&B failed ({_first_line(error)}): the run goes on without it")
+
+
+@contextmanager
+def _launcher_unread() -> Iterator[None]:
+    """Keep W&B from importing its launcher, a second of work, for inputs that only the launcher itself stages."""
+    from wandb.sdk.wandb_run import Run
+
+    name = "_detect_and_apply_job_inputs"
+    look = vars(Run).get(name)
+    if look is None or "wandb.sdk.launch.inputs.internal" in sys.modules:
+        yield
+        return
+    setattr(Run, name, lambda run: None)
+    try:
+        yield
+    finally:
+        setattr(Run, name, look)
 
 
 def log_picture(loggers: Iterable[Logger], key: str, picture: np.ndarray, kimg: float) -> None:

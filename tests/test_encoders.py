@@ -14,9 +14,10 @@ from tests.test_configs import parsed
 from zoo.backbones import Autoencoder, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
 from zoo.cli import ROOT
 from zoo.dynamics import Unrolled
+from zoo.freezing import frozen
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.stabilizers import GradientPenalty, SpectralNorm, WeightClip
+from zoo.stabilizers import GradientPenalty, HistoricalAveraging, SpectralNorm, VirtualBatchNorm, WeightClip
 from zoo.types import Turn, Verdict, total
 from zoo.variants.mdgan import MDGAN
 from zoo.variants.nsgan import NSGAN
@@ -305,3 +306,26 @@ def test_what_is_done_to_d_is_done_to_both() -> None:
     nets = networks()
     with pytest.raises(ValueError, match=r"MDGAN: a gradient penalty.*batch norm"):
         MDGAN(*nets, networks(d_norm="batch")[1], encoder(), stabilizers=[GradientPenalty()])
+
+
+def test_each_of_two_discriminators_is_drawn_to_its_own_past() -> None:
+    """D1 stands still in D2's turn, and D2 in D1's: 0.5 · ‖1‖² for the weight that was moved by 1."""
+    remedy = HistoricalAveraging(0.5)
+    gan = mdgan(stabilizers=[remedy])
+    with torch.no_grad():
+        next(gan.discriminator.parameters()).view(-1)[0] += 1
+        next(gan.diffusion_discriminator.parameters()).view(-1)[0] += 2
+    with frozen([gan.diffusion_discriminator]):
+        assert remedy.d_terms(None, None, None, None)["historical_averaging"].item() == pytest.approx(0.5)
+    with frozen([gan.discriminator]):
+        assert remedy.d_terms(None, None, None, None)["historical_averaging"].item() == pytest.approx(2.0)
+
+
+def test_virtual_batch_norm_has_no_second_reference() -> None:
+    with pytest.raises(ValueError, match=r"MDGAN: VirtualBatchNorm .* there are 2; use nets: generator"):
+        mdgan(stabilizers=[VirtualBatchNorm("discriminator")])
+
+
+def test_a_judge_of_pairs_is_for_ali_alone() -> None:
+    with pytest.raises(ValueError, match=r"NSGAN cannot use PairDiscriminator .* x alone"):
+        NSGAN(MLPGenerator((2,), latent_dim=4), PairDiscriminator((2,), latent_dim=4))

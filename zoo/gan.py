@@ -51,6 +51,7 @@ class GAN(Engine):
     """
 
     energy_based: ClassVar[bool] = False  # whether D must be an autoencoder that returns energies
+    paired: ClassVar[bool] = False  # whether D judges (x, z)
     log_loss: ClassVar[bool] = False  # whether L_D is -E log D(x) - E log(1 - D(G(z))), D(x) = σ(score)
 
     def __init__(
@@ -74,6 +75,11 @@ class GAN(Engine):
             wanted = "an autoencoder (zoo.backbones.Autoencoder)" if self.energy_based else "scores, not energies"
             raise ValueError(
                 f"{name} cannot use {type(discriminator).__name__} as its discriminator: it needs {wanted}"
+            )
+        if getattr(discriminator, "paired", False) != self.paired:
+            wanted = "pairs (x, z) (zoo.backbones.PairDiscriminator)" if self.paired else "x alone"
+            raise ValueError(
+                f"{name} cannot use {type(discriminator).__name__} as its discriminator: it needs one of {wanted}"
             )
         latent_dim = getattr(generator, "latent_dim", None)
         if not isinstance(latent_dim, int):

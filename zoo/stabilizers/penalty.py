@@ -51,7 +51,7 @@ class GradientPenalty(Stabilizer):
 
     def prepare(self, gan: GAN) -> None:
         """Refuse a D of pairs, and a batch norm in D that is not virtual: it makes per-sample gradients meaningless."""
-        if getattr(gan, "paired", False):
+        if gan.paired:
             raise ValueError(
                 f"{type(gan).__name__}: its discriminator judges pairs (x, z), and the points of a gradient penalty "
                 "have no z of their own; leave the penalty out"

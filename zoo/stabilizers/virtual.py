@@ -35,7 +35,8 @@ class VirtualBatchNorm(Stabilizer):
 
     Raises:
         ValueError: for an unknown `nets` or a size below 2; for a network that has no batch norm, or no `net` (G) or
-            `trunk` (D) like those of `zoo.backbones`; on the first turn, if the batch is too small.
+            `trunk` (D) like those of `zoo.backbones`; for D where there are two; on the first turn, if the batch is too
+            small.
     """
 
     def __init__(self, nets: Literal["generator", "discriminator", "both"] = "generator", size: int = 64) -> None:
@@ -52,6 +53,11 @@ class VirtualBatchNorm(Stabilizer):
         if self.nets != "discriminator":
             self._bodies["g"] = self._replace(gan.generator, "net", "input_dim")
         if self.nets != "generator":
+            if len(gan.judges()) > 1:
+                raise ValueError(
+                    f"{type(gan).__name__}: VirtualBatchNorm keeps the reference of one discriminator, and there are "
+                    f"{len(gan.judges())}; use nets: generator"
+                )
             self._bodies["d"] = self._replace(gan.discriminator, "trunk", "image_shape")
 
     def begin(self, gan: GAN) -> None:

@@ -122,8 +122,9 @@ class HistoricalAveraging(Stabilizer):
 
     θ̄ = (1/t) Σ θᵢ is the mean of where the player has been: its start, the places after each of its moves, and the
     present one; a constant when the term is differentiated. Saved, as much memory as the networks, and the same on all
-    ranks. Only the generator's and the discriminator's parameters count, not what a paper adds (InfoGAN's Q, an
-    encoder). The paper gives no weight (from memory; not re-read).
+    ranks. The generator's and every discriminator's parameters count, not what else a paper adds (InfoGAN's Q, an
+    encoder); of two discriminators each is drawn to its past in its own turn. The paper gives no weight (from memory;
+    not re-read).
 
     Args:
         weight: at least 0; 0 is the plain run, bit for bit.
@@ -143,7 +144,7 @@ class HistoricalAveraging(Stabilizer):
     def prepare(self, gan: GAN) -> None:
         """Begin both averages where D and G are now."""
         _refuse_foresight(self, gan)
-        for player, net in (("d", gan.discriminator), ("g", gan.generator)):
+        for player, net in _networks(gan).items():
             self._present[player] = list(net.parameters())
             self.register_buffer(f"{player}_mean", self._vector(player).detach().clone())
             self.register_buffer(f"{player}_points", torch.ones((), dtype=torch.int64))
@@ -160,7 +161,7 @@ class HistoricalAveraging(Stabilizer):
     def after_turn(self, turn: Turn, gan: GAN) -> None:
         """Take the mover's new place into its average."""
         moved = {id(p) for name in turn.movers for p in gan.players()[name].parameters()}
-        for player, net in (("d", gan.discriminator), ("g", gan.generator)):
+        for player, net in _networks(gan).items():
             if {id(p) for p in net.parameters()} != {id(p) for p in self._present[player]}:
                 raise ValueError(
                     f"{type(gan).__name__}: a stabilizer after HistoricalAveraging changed the parameters of "
@@ -177,8 +178,17 @@ class HistoricalAveraging(Stabilizer):
     def _vector(self, player: str) -> Tensor:
         return parameters_to_vector(self._present[player])
 
-    def _term(self, player: str) -> Tensor:
-        return self.weight * (self._vector(player) - self.get_buffer(f"{player}_mean")).square().sum()
+    def _term(self, side: str) -> Tensor:
+        """Of whoever moves: the others are frozen by now."""
+        moving = [p for p in self._present if p[0] == side and any(w.requires_grad for w in self._present[p])]
+        distances = [(self._vector(p) - self.get_buffer(f"{p}_mean")).square().sum() for p in moving]
+        return self.weight * sum(distances, self.get_buffer("g_mean").new_zeros(()))
+
+
+def _networks(gan: GAN) -> dict[str, nn.Module]:
+    """The discriminators as d, d2, ..., and the generator as g."""
+    judges = {f"d{i or ''}": judge for i, judge in enumerate(gan.judges())}
+    return {**judges, "g": gan.generator}
 
 
 def _refuse_foresight(stabilizer: Stabilizer, gan: GAN) -> None:

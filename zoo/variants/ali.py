@@ -44,7 +44,7 @@ class ALI(GAN):
             latent_dim that differs from the generator's.
     """
 
-    paired: ClassVar[bool] = True  # whether D judges (x, z)
+    paired = True
     stochastic_encoder: ClassVar[bool] = True
     log_loss = True
 
@@ -58,11 +58,6 @@ class ALI(GAN):
         d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
         **kwargs: Any,
     ) -> None:
-        if not getattr(discriminator, "paired", False):
-            raise ValueError(
-                f"ALI cannot use {type(discriminator).__name__} as its discriminator: it needs one of pairs (x, z) "
-                "(zoo.backbones.PairDiscriminator)"
-            )
         self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
         super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
         self.check_encoder(encoder, stochastic=True)

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from tests.games import fit, networks, points, same, snapshot
 from zoo.backbones import Autoencoder, DCGANDiscriminator, MLPGenerator
-from zoo.dynamics import Alternating
+from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
 from zoo.stabilizers import GradientPenalty, InstanceNoise, SpectralNorm, WeightClip
 from zoo.types import Turn
@@ -337,3 +338,31 @@ def test_scores_reach_the_losses_in_full_precision() -> None:
     gan = WGANGP(*networks(), dynamics=Alternating())
     fit(gan, points(1), precision="bf16-mixed")
     assert gan.latest["loss/d/gradient_penalty"].dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_a_compiled_game_is_the_same_game() -> None:
+    """In float32, with the operations fused and so rounded otherwise; the compiled graph is really used."""
+    torch.compiler.reset()
+    seen = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        gan = NSGAN(*networks(), compile=compiled)
+        fit(gan, points(4))
+        seen.append(parameters_to_vector(gan.parameters()).detach())
+    assert torch.allclose(*seen, atol=1e-6)
+    assert gan.generator._compiled_call_impl is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "culprit"),
+    [
+        ({"stabilizers": [GradientPenalty(1.0)]}, "GradientPenalty"),
+        ({"dynamics": Unrolled(1)}, "Unrolled"),
+        ({"dynamics": Consensus(1.0)}, "Consensus"),
+        ({"dynamics": GradientRegularized(0.5)}, "GradientRegularized"),
+    ],
+)
+def test_what_differentiates_twice_is_not_compiled(changes, culprit: str) -> None:
+    with pytest.raises(ValueError, match=f"NSGAN: compile cannot be used with {culprit}"):
+        NSGAN(*networks(), compile=True, **changes)

@@ -30,12 +30,13 @@ class Engine(LightningModule, ABC):
         optimizers: dict[str, OptimizerCallable],
         schedules: dict[str, Schedule | None],
         clip_norm: float | None,
+        compile: bool,
     ) -> None:
         super().__init__()
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"{type(self).__name__}: clip_norm must be above 0, got {clip_norm}")
         self.automatic_optimization = False
-        self._makers, self._schedules, self.clip_norm = optimizers, schedules, clip_norm
+        self._makers, self._schedules, self.clip_norm, self.compiled = optimizers, schedules, clip_norm, compile
         self._try_optimizers()
         self.steps = self.images = self.g_moves = 0
         self.noise = Noise(torch.initial_seed())
@@ -121,7 +122,10 @@ class Engine(LightningModule, ABC):
             )
 
     def on_fit_start(self) -> None:
-        """Give every rank its rows of one stream of noise."""
+        """Give every rank its rows of one stream of noise; compile."""
+        if self.compiled:
+            for net in self.players().values():
+                net.compile()
         self.noise = Noise(
             self.trainer.strategy.broadcast(self.noise.seed),
             rank=self.global_rank,

@@ -45,6 +45,7 @@ class GAN(Engine):
             from it. Early on the decay is (1 + t) / (10 + t) after t moves if that is smaller, so that short runs
             forget the initial weights; buffers are copied, not averaged.
         clip_norm: scale each player's gradient down to this norm where it is larger.
+        compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.
 
     Raises:
         ValueError: where networks, stabilizers and objective do not go together.
@@ -67,9 +68,10 @@ class GAN(Engine):
         d_scheduler: Schedule | None = None,
         ema_decay: float | None = None,
         clip_norm: float | None = None,
+        compile: bool = False,
     ) -> None:
         optimizers = {"g": g_optimizer, "d": d_optimizer}
-        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm)
+        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm, compile)
         name = type(self).__name__
         if getattr(discriminator, "energy", False) != self.energy_based:
             wanted = "an autoencoder (zoo.backbones.Autoencoder)" if self.energy_based else "scores, not energies"
@@ -99,6 +101,11 @@ class GAN(Engine):
         for stabilizer in self._stabilizers():
             stabilizer.prepare(self)
         self.dynamics.prepare(self)
+        twice = [type(part).__name__ for part in (self.dynamics, *self._stabilizers()) if part.differentiates_twice]
+        if compile and twice:
+            raise ValueError(
+                f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"
+            )
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
         self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class Dynamics(nn.Module, ABC):
     """Plays the turns of a game on one batch; a module, so that what it must remember is saved with the run."""
+
+    differentiates_twice: ClassVar[bool] = False  # whether it takes gradients of a network's gradients
 
     def prepare(self, gan: GAN) -> None:
         """Refuse a game that cannot be played this way, once, at the end of `GAN.__init__`."""

@@ -36,6 +36,8 @@ class GradientRegularized(Alternating):
         g_steps: as in `Alternating`.
     """
 
+    differentiates_twice = True
+
     def __init__(self, eta: float = 0.5, d_steps: int = 1, g_steps: int = 1) -> None:
         super().__init__(d_steps, g_steps)
         at_least(self, 0, eta=eta)
@@ -86,6 +88,8 @@ class Unrolled(Alternating):
         d_steps: as in `Alternating`.
         g_steps: as in `Alternating`.
     """
+
+    differentiates_twice = True
 
     def __init__(
         self,

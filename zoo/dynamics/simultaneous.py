@@ -65,6 +65,8 @@ class Consensus(Simultaneous):
         gamma: γ, at least 0; 0 is `Simultaneous`, bit for bit. The authors use 10, with RMSProp at 1e-4.
     """
 
+    differentiates_twice = True
+
     def __init__(self, gamma: float = 10.0) -> None:
         super().__init__()
         at_least(self, 0, gamma=gamma)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ class Stabilizer(nn.Module):
     """Override what you need; the rest does nothing."""
 
     replaces_g_loss: bool = False  # whether its terms stand instead of the objective's, not beside them
+    differentiates_twice: ClassVar[bool] = False  # whether it takes gradients of a network's gradients
 
     def prepare(self, gan: GAN) -> None:
         """Rewrite or check the networks, once, at the end of `GAN.__init__`."""

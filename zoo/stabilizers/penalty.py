@@ -32,6 +32,8 @@ class GradientPenalty(Stabilizer):
             discriminator of pairs.
     """
 
+    differentiates_twice = True
+
     def __init__(
         self,
         weight: float = 10.0,

@@ -6,7 +6,18 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from zoo.metrics import frechet_distance, mode_coverage, prdc, precision_recall
+from zoo.metrics import (
+    Moments,
+    density_coverage,
+    frechet_distance,
+    inception_score,
+    kernel,
+    kernel_distance,
+    mode_coverage,
+    mode_statistics,
+    prdc,
+    precision_recall,
+)
 
 RING = torch.tensor([[2 * math.cos(a), 2 * math.sin(a)] for a in torch.arange(8) * math.pi / 4])
 
@@ -65,6 +76,133 @@ class TestFrechet:
         assert frechet_distance(1000 + x, 1000 + x).item() < 1e-9
 
 
+class TestMoments:
+    def test_are_those_of_numpy(self):
+        x = normal(30, 4)
+        found = Moments.of(x.float())
+        assert (found.n, found.mean.dtype) == (30, torch.float64)
+        np.testing.assert_allclose(found.covariance, np.cov(x.numpy().T), atol=1e-6)
+
+    def test_merged_are_those_of_both_together(self):
+        x, y = normal(7, 3) + 100, 2 * normal(2, 3, 1)
+        for found, whole in zip(Moments.of(x).merge(Moments.of(y)), Moments.of(torch.cat([x, y])), strict=True):
+            torch.testing.assert_close(torch.as_tensor(found), torch.as_tensor(whole), rtol=1e-12, atol=0)
+
+    @pytest.mark.parametrize("rows", [5, 100])  # fewer rows than columns, and more
+    def test_give_the_distance_of_the_features(self, rows):
+        x, y = normal(rows, 20) @ normal(20, 20, 1), normal(rows, 20, 2) + 1
+        whole = frechet_distance(x, y).item()
+        for a, b in ((Moments.of(x), Moments.of(y)), (x, Moments.of(y)), (Moments.of(x), y)):
+            assert frechet_distance(a, b).item() == pytest.approx(whole, rel=1e-7)
+        assert frechet_distance(Moments.of(x), Moments.of(x.flip(0))).item() < 1e-6
+
+    def test_survive_a_file(self, tmp_path):
+        kept = Moments.of(normal(9, 3))
+        kept.save(tmp_path / "moments.pt")
+        loaded = Moments.load(tmp_path / "moments.pt")
+        assert loaded.n == 9
+        assert all(torch.equal(a, b) for a, b in zip(loaded[1:], kept[1:], strict=True))
+
+    def test_what_has_none_is_refused(self):
+        with pytest.raises(ValueError, match=r"N >= 2, got \(1, 3\)"):
+            Moments.of(torch.zeros(1, 3))
+        with pytest.raises(ValueError, match="NaN"):
+            Moments.of(torch.full((3, 3), math.nan))
+        with pytest.raises(ValueError, match="4 and 3 columns"):
+            frechet_distance(Moments.of(normal(9, 4)), Moments.of(normal(9, 3)))
+        with pytest.raises(ValueError, match="NaN"):
+            frechet_distance(Moments.of(normal(9, 3)), torch.full((3, 3), math.nan))
+
+
+class TestKernelDistance:
+    def test_worked_by_hand(self):
+        # k(u, v) = (uv + 1)^3: within x 1, within y 27, across (1 + 1 + 8 + 27) / 4.
+        found = kernel_distance(torch.tensor([[0.0], [1]]), torch.tensor([[1.0], [2]]))
+        assert (found.mean.item(), found.std.item()) == (1 + 27 - 2 * 9.25, 0)
+        assert float(found) == 9.5
+
+    def test_kernel_worked_by_hand(self):
+        # k(u, v) = (2uv + 3)^2: within x 9, within y 49, across (9 + 9 + 25 + 49) / 4.
+        x, y = torch.tensor([[0.0], [1]]), torch.tensor([[1.0], [2]])
+        assert float(kernel_distance(x, y, degree=2, gamma=2.0, coef=3.0)) == 9 + 49 - 2 * 23
+
+    def test_has_no_bias(self):
+        """Of samples of one law it is zero on average; with the diagonal it would be about 2 / 20 at least."""
+        found = [float(kernel_distance(normal(20, 2, 2 * i), normal(20, 2, 2 * i + 1))) for i in range(400)]
+        assert abs(np.mean(found)) < 3 * np.std(found) / 20
+        assert np.std(found) < 1
+
+    def test_subsets_are_small_sets_of_their_own(self):
+        x, y = normal(200, 4), normal(150, 4, 1) + 0.5
+        found, whole = kernel_distance(x, y, subsets=50, subset_size=40), kernel_distance(x, y)
+        assert found.mean.item() == pytest.approx(float(whole), abs=4 * found.std.item() / 50**0.5)
+        assert found.std > 0
+        assert kernel_distance(x, y, subsets=50, subset_size=40, seed=1).mean != found.mean
+
+    def test_depends_on_neither_order_nor_chunks_nor_the_global_state(self, monkeypatch):
+        x, y = normal(90, 4).relu(), normal(80, 4, 1)
+        torch.manual_seed(0)
+        state = torch.get_rng_state()
+        found = kernel_distance(x, y, subsets=5, subset_size=30)
+        assert torch.equal(torch.get_rng_state(), state)
+        monkeypatch.setattr(kernel, "_ROWS", 7)
+        torch.manual_seed(1)
+        again = kernel_distance(x.flip(0), y[torch.randperm(80)], subsets=5, subset_size=30)
+        assert again.mean.item() == pytest.approx(found.mean.item(), rel=1e-12)
+        assert again.std.item() == pytest.approx(found.std.item(), rel=1e-12)
+
+    def test_refuses_subsets_that_are_none(self):
+        x = normal(9, 2)
+        with pytest.raises(ValueError, match=r"subset_size must be in 2\.\.9"):
+            kernel_distance(x, x, subsets=2, subset_size=10)
+        with pytest.raises(ValueError, match="2 subsets need subset_size"):
+            kernel_distance(x, x, subsets=2)
+
+
+class TestInceptionScore:
+    def test_as_many_as_there_are_sure_and_even_classes(self):
+        assert float(inception_score(torch.eye(5).repeat(4, 1), splits=1)) == pytest.approx(5)
+
+    def test_one_where_nothing_is_known_or_nothing_varies(self):
+        assert float(inception_score(torch.full((20, 4), 0.25), splits=1)) == pytest.approx(1)
+        assert float(inception_score(torch.tensor([[0.7, 0.3]]).repeat(9, 1), splits=3)) == pytest.approx(1)
+
+    def test_worked_by_hand(self):
+        # marginal (3/4, 1/4); KL of the first is log 4/3, of the second log 2 - (1/2) log 3/4 - (1/2) log 1/4 - 2 log 2
+        p = torch.tensor([[1, 0], [0.5, 0.5]], dtype=torch.float64)
+        second = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+        expected = math.exp((math.log(4 / 3) + second) / 2)
+        assert float(inception_score(p, splits=1)) == pytest.approx(expected, rel=1e-12)
+
+    def test_a_part_of_one_image_scores_one(self):
+        found = inception_score(normal(10, 3).softmax(1), splits=10)
+        assert found.mean.item() == pytest.approx(1)
+        assert found.std.item() == pytest.approx(0, abs=1e-12)
+
+    def test_depends_on_neither_order_nor_the_global_state(self):
+        p = (3 * normal(60, 4)).softmax(1)
+        torch.manual_seed(0)
+        found = inception_score(p, splits=7)
+        torch.manual_seed(1)
+        assert inception_score(p.flip(0), splits=7).mean.item() == pytest.approx(float(found), rel=1e-12)
+        assert inception_score(p, splits=7, seed=1).mean != found.mean
+        assert found.std > 0
+
+    @pytest.mark.parametrize(
+        ("p", "message"),
+        [
+            (torch.tensor([[2.0, -1.0]]), "no probabilities"),
+            (torch.tensor([[0.5, 0.6]]), "no probabilities"),
+            (torch.tensor([[math.nan, 1]]), "NaN"),
+            (torch.ones(3), r"shape \(N, K\), got \(3,\)"),
+            (torch.full((3, 2), 0.5), "splits must be in 1..3"),
+        ],
+    )
+    def test_refuses_what_are_no_probabilities(self, p, message):
+        with pytest.raises(ValueError, match=message):
+            inception_score(p, splits=4)
+
+
 class TestPrecisionRecall:
     # Balls of real at k = 1: [-1, 1], [0, 2], [1, 3], [2, 18]; of fake: [-5.5, 3.5], [-1, 6],
     # [15, 19], [17, 21].
@@ -101,11 +239,45 @@ class TestPrecisionRecall:
         assert precision_recall(real, fake) == whole
         assert 0 < whole[0] < 1
 
+    def test_density_and_coverage_worked_by_hand(self):
+        # Balls of real that hold -1, 2.5, 17, 19: 1 + 2 + 1 + 0; only [0, 2] holds none.
+        density, coverage = density_coverage(self.real, self.fake, k=1)
+        assert (density.item(), coverage.item()) == (1, 0.75)
+
+    def test_density_and_coverage_of_second_neighbours_worked_by_hand(self):
+        # [-2, 2], [0, 2], [0, 4], [1, 19] hold 1 + 2 + 1 + 1; again only [0, 2] holds none.
+        density, coverage = density_coverage(self.real, self.fake, k=2)
+        assert (density.item(), coverage.item()) == (5 / 8, 0.75)
+
+    def test_density_of_the_same_law_is_about_one(self):
+        density, coverage = density_coverage(normal(1000, 3), normal(1000, 3, 1))
+        assert density.item() == pytest.approx(1, abs=0.06)
+        assert coverage.item() == pytest.approx(1 - 0.5**5, abs=0.03)  # the paper's expectation at N = M
+
+    def test_collapse_is_dense_and_covers_little(self):
+        density, coverage = density_coverage(normal(500, 2), 0.01 * normal(500, 2, 1))
+        assert density.item() == pytest.approx(1, abs=0.2)
+        assert coverage < 0.05
+
+    def test_one_sample_is_enough_for_density(self):
+        assert density_coverage(normal(50, 2), torch.full((6, 2), 100.0))[1] == 0
+
+    @pytest.mark.parametrize("offset", [0.0, 1000.0])
+    def test_images_that_are_there_many_times_have_balls_of_no_size(self, offset):
+        x = normal(40, 9).float() + offset
+        precision, recall = precision_recall(x, x[:1].expand(40, -1))
+        assert (precision.item(), recall.item()) == (1, 1 / 40)
+        ((_, distances),) = prdc._distances(x.double(), x.double())
+        assert (distances.diagonal() == 0).all()
+        assert (distances == 0).sum() == 40
+
     def test_refuses_a_k_that_is_not_there(self):
         with pytest.raises(ValueError, match="k must be at least 1"):
             precision_recall(self.real, self.fake, k=0)
         with pytest.raises(ValueError, match="at least 5 rows"):
             precision_recall(self.real, self.fake, k=4)
+        with pytest.raises(ValueError, match="density_coverage: k must"):
+            density_coverage(self.real, self.fake, k=0)
 
 
 class TestModeCoverage:
@@ -143,7 +315,50 @@ class TestModeCoverage:
             mode_coverage(RING, RING, sigma)
 
 
-@pytest.mark.parametrize("metric", [frechet_distance, precision_recall, lambda x, y: mode_coverage(x, y, 1.0)])
+class TestModeStatistics:
+    def test_worked_by_hand(self):
+        found = mode_statistics(torch.tensor([0, 0, 0, 2]), 4)
+        assert (found.covered, found.missing) == (2, 2)
+        assert found.kl == pytest.approx(0.75 * math.log(3) + 0.25 * math.log(1))
+
+    def test_against_the_shares_of_the_data(self):
+        found = mode_statistics(torch.tensor([0, 0, 0, 2]), 3, torch.tensor([6.0, 0, 2]))
+        assert found.kl == pytest.approx(0, abs=1e-15)
+        assert mode_statistics(torch.tensor([0, 1]), 3, torch.tensor([6.0, 0, 2])).kl == math.inf
+
+    def test_the_largest_score_tells_the_mode(self):
+        assert mode_statistics(torch.tensor([[0.1, 0.9], [0.2, 0.8]]), 2).kl == pytest.approx(math.log(2))
+
+    def test_chance_alone(self):
+        modes = torch.randint(1000, (25600,), generator=torch.Generator().manual_seed(0))
+        found = mode_statistics(modes, 1000)
+        assert found.covered == 1000
+        assert found.kl == pytest.approx(999 / 51200, rel=0.1)
+
+    @pytest.mark.parametrize(
+        ("modes", "message"),
+        [
+            (torch.tensor([0, 3]), r"in 0\.\.2, got 0\.\.3"),
+            (torch.tensor([-1, 0]), r"in 0\.\.2, got -1\.\.0"),
+            (torch.zeros(4), r"integers \(N,\) or scores \(N, 3\), got \(4,\)"),
+            (torch.zeros(4, 2), r"got \(4, 2\)"),
+            (torch.full((4, 3), math.nan), "NaN"),
+            (torch.zeros(0, dtype=torch.int64), "at least one sample"),
+        ],
+    )
+    def test_refuses_modes_that_are_none(self, modes, message):
+        with pytest.raises(ValueError, match=message):
+            mode_statistics(modes, 3)
+
+    def test_refuses_shares_that_are_none(self):
+        with pytest.raises(ValueError, match="one for each of 3 modes"):
+            mode_statistics(torch.tensor([0]), 3, torch.ones(2))
+
+
+PAIRS = [frechet_distance, kernel_distance, precision_recall, density_coverage, lambda x, y: mode_coverage(x, y, 1.0)]
+
+
+@pytest.mark.parametrize("metric", PAIRS)
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [

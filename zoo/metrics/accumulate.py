@@ -61,7 +61,8 @@ class FrechetDistance(Metric):
 
     def compute(self) -> Tensor:
         """The distance, a float64 scalar."""
-        return frechet_distance(self.real or self.moments(real=True), self.moments(real=False))
+        real = self.moments(real=True) if self.real is None else self.real.to(self.device)
+        return frechet_distance(real, self.moments(real=False))
 
     def moments(self, *, real: bool) -> Moments:
         """Of what was added: on this rank, or inside `sync_context()` on all."""
@@ -73,7 +74,31 @@ class FrechetDistance(Metric):
         return Moments(int(n), mean, (outer - n * mean.outer(mean)) / (n - 1))
 
 
-class KernelDistance(Metric):
+class _Pairs(Metric):
+    """Keeps all rows of both sets."""
+
+    full_state_update = False
+    is_differentiable = False
+    real_rows: list[Tensor]
+    fake_rows: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("real_rows", [], "cat")
+        self.add_state("fake_rows", [], "cat")
+
+    def update(self, features: Tensor, real: bool) -> None:
+        """Add features (N, D)."""
+        (self.real_rows if real else self.fake_rows).append(_rows(self, features))
+
+    def _both(self) -> tuple[Tensor, Tensor]:
+        for side, rows in (("real", self.real_rows), ("fake", self.fake_rows)):
+            if not len(rows):
+                raise ValueError(f"{type(self).__name__}: there are no {side} features; update it with some")
+        return dim_zero_cat(self.real_rows), dim_zero_cat(self.fake_rows)
+
+
+class KernelDistance(_Pairs):
     """:func:`kernel_distance` of all rows, which it keeps; the same arguments and errors.
 
     Args:
@@ -83,26 +108,19 @@ class KernelDistance(Metric):
         **kwargs: those of `torchmetrics.Metric`.
     """
 
-    full_state_update = False
     higher_is_better = False
-    is_differentiable = False
 
     def __init__(self, subsets: int = 1, subset_size: int | None = None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
-        _keep_both(self)
-
-    def update(self, features: Tensor, real: bool) -> None:
-        """Add features (N, D)."""
-        _add(self, features, real)
 
     def compute(self) -> Estimate:
         """The distance and its standard deviation over subsets."""
-        real, fake = _both(self)
+        real, fake = self._both()
         return kernel_distance(real, fake, subsets=self.subsets, subset_size=self.subset_size, seed=self.seed)
 
 
-class PRDC(Metric):
+class PRDC(_Pairs):
     """:func:`precision_recall` and :func:`density_coverage` of all rows, which it keeps; the same errors.
 
     Args:
@@ -111,22 +129,15 @@ class PRDC(Metric):
         **kwargs: those of `torchmetrics.Metric`.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
 
     def __init__(self, k: int = 3, density_k: int = 5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.k, self.density_k = k, density_k
-        _keep_both(self)
-
-    def update(self, features: Tensor, real: bool) -> None:
-        """Add features (N, D)."""
-        _add(self, features, real)
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars by name: precision, recall, density, coverage."""
-        real, fake = _both(self)
+        real, fake = self._both()
         values = (*precision_recall(real, fake, self.k), *density_coverage(real, fake, self.density_k))
         return dict(zip(("precision", "recall", "density", "coverage"), values, strict=True))
 
@@ -143,6 +154,7 @@ class InceptionScore(Metric):
     full_state_update = False
     higher_is_better = True
     is_differentiable = False
+    probabilities: list[Tensor]
 
     def __init__(self, splits: int = 10, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -171,6 +183,7 @@ class ModeHistogram(Metric):
 
     full_state_update = False
     is_differentiable = False
+    counts: Tensor
 
     def __init__(self, num_modes: int, shares: Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -192,20 +205,3 @@ def _rows(metric: Metric, features: Tensor, dim: int | None = None) -> Tensor:
     if features.ndim != 2 or (dim is not None and features.shape[1] != dim):
         raise ValueError(f"{name}: needs features of shape (N, {dim or 'D'}), got {tuple(features.shape)}")
     return finite(name, features.detach().to(metric.device))
-
-
-def _keep_both(metric: Metric) -> None:
-    metric.add_state("real_rows", [], "cat")
-    metric.add_state("fake_rows", [], "cat")
-
-
-def _add(metric: Metric, features: Tensor, real: bool) -> None:
-    kept: list[Tensor] = getattr(metric, "real_rows" if real else "fake_rows")
-    kept.append(_rows(metric, features))
-
-
-def _both(metric: Metric) -> tuple[Tensor, Tensor]:
-    for side, rows in (("real", metric.real_rows), ("fake", metric.fake_rows)):
-        if not len(rows):
-            raise ValueError(f"{type(metric).__name__}: there are no {side} features; update it with some")
-    return dim_zero_cat(metric.real_rows), dim_zero_cat(metric.fake_rows)

@@ -35,6 +35,10 @@ class Moments(NamedTuple):
         scatter = scatter + move.outer(move) * (self.n * other.n / n)
         return Moments(n, self.mean + move * (other.n / n), scatter / (n - 1))
 
+    def to(self, device: torch.device | str) -> Moments:
+        """The same on another device."""
+        return Moments(self.n, self.mean.to(device), self.covariance.to(device))
+
     def save(self, path: str | Path) -> None:
         """Write a file that `load` reads."""
         torch.save({"n": self.n, "mean": self.mean, "covariance": self.covariance}, path)
@@ -68,6 +72,8 @@ def frechet_distance(x: Tensor | Moments, y: Tensor | Moments) -> Tensor:
     """
     if isinstance(x, Tensor) and isinstance(y, Tensor):
         x, y = as_float64("frechet_distance", x, y, least=2)
+    else:
+        x, y = (s if isinstance(s, Moments) else Moments.of(s) for s in (x, y))
     (m, a), (k, b) = _gaussian(x), _gaussian(y)
     if m.shape != k.shape:
         raise ValueError(f"frechet_distance: the features have {len(m)} and {len(k)} columns")
@@ -78,10 +84,8 @@ def frechet_distance(x: Tensor | Moments, y: Tensor | Moments) -> Tensor:
 def _gaussian(x: Tensor | Moments) -> tuple[Tensor, Tensor]:
     """The mean (D,), and an A (R, D) with AᵀA the covariance."""
     if isinstance(x, Moments):
-        if x.n < 2:
-            raise ValueError(f"frechet_distance: needs at least 2 rows in each, got {x.n}")
         values, vectors = torch.linalg.eigh(x.covariance)
         return x.mean, values.clamp(min=0).sqrt()[:, None] * vectors.T
-    mean = x.double().mean(0)
-    factor: Tensor = torch.linalg.qr(x.double() - mean, mode="r").R
+    mean = x.mean(0)
+    factor: Tensor = torch.linalg.qr(x - mean, mode="r").R
     return mean, factor / (len(x) - 1) ** 0.5

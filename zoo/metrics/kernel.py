@@ -55,7 +55,7 @@ def kernel_distance(
     gamma = 1 / x.shape[1] if gamma is None else gamma
 
     def total(u: Tensor, v: Tensor) -> Tensor:
-        return torch.stack([(gamma * rows @ v.T + coef).pow(degree).sum() for rows in u.split(_ROWS)]).sum()
+        return torch.stack([(gamma * rows @ v.T + coef).pow(degree).sum() for rows in torch.split(u, _ROWS)]).sum()
 
     def within(u: Tensor) -> Tensor:
         """The mean of the kernel over pairs of different rows."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import threshold_
+from torch.nn import functional as F
 
 from zoo.metrics._checks import as_float64
 
@@ -83,4 +83,4 @@ def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
         distance = torch.addmm(norms, x[rows], y.T, alpha=-2).add_(own[rows])
-        yield rows, threshold_(distance, rounding, 0.0)
+        yield rows, F.threshold(distance, rounding, 0.0, inplace=True)

@@ -1,0 +1,85 @@
+"""Scores by name: which there are, what they are called in which features, and all that are wanted at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from zoo.metrics._checks import Estimate
+from zoo.metrics.features.base import Features
+from zoo.metrics.frechet import frechet_distance
+from zoo.metrics.inception import inception_score
+from zoo.metrics.kernel import kernel_distance
+from zoo.metrics.prdc import density_coverage, precision_recall
+
+INCEPTION = "inception-v3-compat"
+SCORES = ("fd", "kd", "is", "prdc")
+_PUBLISHED = {"fd": "fid", "kd": "kid", "is": "is"}  # only in the features that papers use
+_SUBSET = 1000  # rows of a subset of the kernel distance, as in published KIDs
+_SUBSETS, _SPLITS, _SPLIT_ROWS = 100, 10, 100
+
+
+def score_name(score: str, extractor: str) -> str:
+    """`fid`, `kid` and `is` in the features of Inception v3, else `fd/<extractor>` and so on."""
+    if extractor == INCEPTION:
+        return _PUBLISHED.get(score, score)
+    return f"{score}/{extractor}"
+
+
+def check_scores(wanted: Iterable[str], extractor: str) -> tuple[str, ...]:
+    """The wanted scores, `fid` and `kid` under their general names fd and kd.
+
+    Raises ValueError for an unknown one, and for `fid` or `kid` in other features than Inception v3's.
+    """
+    general = {published: score for score, published in _PUBLISHED.items()}
+    chosen = []
+    for name in wanted:
+        score = general.get(name, name)
+        if score not in SCORES:
+            raise ValueError(f"unknown score {name!r}, choose from {', '.join(SCORES)}, fid and kid")
+        if name != score and extractor != INCEPTION:
+            raise ValueError(f"{name} is a score in the features of {INCEPTION}; in those of {extractor} it is {score}")
+        chosen.append(score)
+    return tuple(chosen)
+
+
+def compare(real: Features, fake: Features, wanted: Iterable[str], extractor: str) -> dict[str, float]:
+    """The wanted scores of generated against real images, by name.
+
+    - `fd`: :func:`frechet_distance`.
+    - `kd`: :func:`kernel_distance` over 100 subsets of 1,000 rows, or of all rows once if there are fewer than that;
+      `.../std` is its standard deviation over subsets.
+    - `is`: :func:`inception_score` of the fakes in 10 parts, of at least 100 rows each, with its `.../std`; left out
+      where the extractor does not classify.
+    - `prdc`: `precision`, `recall` (k = 3), `density`, `coverage` (k = 5).
+
+    Args:
+        real: features of real images.
+        fake: features of generated ones.
+        wanted: of `SCORES`.
+        extractor: the name of what made the features.
+    """
+    values: dict[str, float] = {}
+    x, y = real.features, fake.features
+    for score in wanted:
+        name = score_name(score, extractor)
+        if score == "fd":
+            values[name] = frechet_distance(y, x).item()
+        elif score == "kd":
+            enough = min(len(x), len(y)) > _SUBSET
+            subsets = {"subsets": _SUBSETS, "subset_size": _SUBSET} if enough else {}
+            values |= _with_std(name, kernel_distance(x, y, **subsets))
+        elif score == "is" and fake.logits is not None:
+            splits = max(1, min(_SPLITS, len(y) // _SPLIT_ROWS))
+            values |= _with_std(name, inception_score(fake.logits.double().softmax(1), splits))
+        elif score == "prdc":
+            found = (*precision_recall(x, y, 3), *density_coverage(x, y, 5))
+            names = ("precision", "recall", "density", "coverage")
+            values |= {score_name(n, extractor): float(v) for n, v in zip(names, found, strict=True)}
+    return values
+
+
+def _with_std(name: str, estimate: Estimate) -> dict[str, float]:
+    value, std = (float(torch.as_tensor(part)) for part in estimate)
+    return {name: value} if std != std else {name: value, f"{name}/std": std}

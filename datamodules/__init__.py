@@ -11,6 +11,7 @@ from datamodules.digits import Digits
 from datamodules.downloads import CIFAR10, MNIST, FashionMNIST
 from datamodules.image_folder import ImageFolder
 from datamodules.loader import TensorLoader
+from datamodules.stacked import Stacked
 from datamodules.toy import Toy
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ImageData",
     "ImageFolder",
     "Split",
+    "Stacked",
     "TensorLoader",
     "Toy",
 ]

@@ -37,6 +37,7 @@ class DataModule(LightningDataModule, ABC):
 
     image_shape: tuple[int, ...]
     flip: bool = False
+    classifier: ClassVar[str | None] = None  # the small classifier that knows its classes, by name
 
     def __init__(self, *, batch_size: int, seed: int) -> None:
         super().__init__()
@@ -87,6 +88,19 @@ class DataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> TensorLoader:
         """The validation split, in order."""
         return self.val_dataloader()
+
+    def pick(self, split: str, n: int) -> Tensor:
+        """`n` samples of a split, or all if it has fewer, in memory as they are: uint8 images or float32 points.
+
+        The same on every rank and in every run: a fair draw whatever the order of the set. Without a third split
+        "test" is "val".
+        """
+        if not self.splits:
+            raise ValueError(f"{type(self).__name__}: no data is loaded yet; call setup() first")
+        data = self.splits.get(split, self.splits["val"]).data
+        if n >= len(data):
+            return data
+        return data[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n]]
 
     def state_dict(self) -> dict[str, int]:
         """Where the training stream stands; Lightning saves it in every checkpoint.

@@ -13,6 +13,7 @@ class Digits(ImageData):
     """
 
     num_classes = 10
+    classifier = "digits-cnn"
 
     def load(self) -> dict[str, Split]:
         """Read the digits from scikit-learn."""

@@ -89,6 +89,8 @@ class MNIST(Downloaded):
 class FashionMNIST(MNIST):
     """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 grey 28x28 garments, as `MNIST`."""
 
+    classifier = "fashion-cnn"
+
     source = datasets.FashionMNIST
     files = "FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 
@@ -104,6 +106,8 @@ class CIFAR10(Downloaded):
         seed: of the shuffling and the flips, in [0, 2**32).
         flip: mirror every training image with probability 1/2, anew each epoch.
     """
+
+    classifier = "cifar10-cnn"
 
     own_channels = 3
     source = datasets.CIFAR10

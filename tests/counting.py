@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from zoo.callbacks import Checkpoints, Progress, Quality
+from zoo.callbacks.evaluation import Measured
 from zoo.loggers import MetricsLog
 
 BATCH, BATCHES = 100, 10  # an epoch is 1 kimg, a batch 0.1
@@ -64,13 +65,11 @@ class Scores(Quality):
 
     def __init__(self, scores: dict[float, float]) -> None:
         super().__init__(every_kimg=0.1)
-        self.scores = scores
+        self.told = scores
 
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         self._floor = 0.0
-
-    def _values(self, gan: Any) -> dict[str, float]:
-        return {self.score_name: self.scores.get(round(gan.kimg, 3), 99.0)}
+        self._proxy = lambda gan: Measured({self.score_name: self.told.get(round(gan.kimg, 3), 99.0)}, {})
 
 
 class When(Callback):

@@ -232,8 +232,8 @@ def test_validate_measures_a_checkpoint(tmp_path: Path, capsys) -> None:
     (folder,) = tmp_path.iterdir()
     given = [str(a) for a in QUICK if "max_steps" not in str(a)]
     cli = main(["validate", *given, f"--ckpt_path={folder / 'last.ckpt'}"])
-    measured = cli.trainer.callback_metrics["fd/pixels8"].item()
-    assert measured == pytest.approx(trained.trainer.callback_metrics["fd/pixels8"].item(), rel=1e-4)
+    measured = cli.trainer.callback_metrics["full/fd/digits-cnn"].item()
+    assert measured == pytest.approx(trained.trainer.callback_metrics["fd/digits-cnn"].item(), rel=1e-4)
     assert list(tmp_path.iterdir()) == [folder]
 
 

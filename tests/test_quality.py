@@ -1,5 +1,7 @@
 import math
 import random
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,25 +13,34 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from zoo.callbacks.quality import PixelFeatures, Quality
+from zoo.callbacks.quality import Quality
 from zoo.callbacks.schedule import Every
 from zoo.metrics import frechet_distance
+from zoo.metrics.features import PixelFeatures
 
 BATCH, BATCHES = 16, 10  # an epoch is 0.16 kimg
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 RING = torch.tensor([[2 * math.cos(a), 2 * math.sin(a)] for a in torch.arange(8) * math.pi / 4])
 
 
 def normal(n: int, *shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+    """Faint images, which stay in [-1, 1] when they are moved a little."""
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed)).clamp(-4, 4) / 20
 
 
 class StubData(LightningDataModule):
     """Shuffles training, and starts every pass, by the global random state."""
 
-    def __init__(self, *shape: int, held_out: int = 40) -> None:
+    def __init__(self, *shape: int, held_out: int = 200) -> None:
         super().__init__()
         self.train_set = TensorDataset(normal(BATCH * BATCHES, *shape, seed=1))
-        self.held_out, self.tested = normal(held_out, *shape, seed=2), normal(40, *shape, seed=3)
+        self.held_out, self.tested = normal(held_out, *shape, seed=2), normal(200, *shape, seed=3)
         self.passes = 0
 
     def train_dataloader(self) -> DataLoader:
@@ -74,6 +85,9 @@ class StubGAN(LightningModule):
     def sample(self, n: int, *, seed: int) -> Tensor:
         rows = torch.randint(len(self.made), (n,), generator=torch.Generator().manual_seed(seed))
         return (self.made if n >= len(self.made) else self.made[rows]) + self.drift * self.steps
+
+    def stream(self, n: int, *, seed: int, rows: slice) -> Iterator[Tensor]:
+        yield from self.sample(n, seed=seed)[rows].split(16)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counts"] = (self.steps, self.images)
@@ -173,17 +187,17 @@ class TestValues:
     def test_pixel_features_are_means_of_blocks(self):
         images = normal(5, 3, 32, 32)
         expected = images.view(5, 3, 8, 4, 8, 4).mean((3, 5)).flatten(1)
-        assert torch.allclose(PixelFeatures()(images), expected, atol=1e-6)
-        assert PixelFeatures()(normal(5, 1, 4, 4)).shape == (5, 16)
+        assert torch.allclose(PixelFeatures()(images).features, expected, atol=1e-6)
+        assert PixelFeatures()(normal(5, 1, 4, 4)).features.shape == (5, 16)
 
     def test_the_floor_is_training_against_held_out_images_logged_once(self):
         data, quality = StubData(1, 8, 8), Quality(every_kimg=0.016, n=160)
         run = fit(StubGAN(data.held_out), data, quality)
         logged = run.logger.of("fd/pixels8_real")
         training = data.train_set.tensors[0].flatten(1)
-        floor = frechet_distance(training, data.held_out.flatten(1)).item()
+        floor = frechet_distance(training, data.held_out[:160].flatten(1)).item()
         assert logged == {0: pytest.approx(floor)}
-        assert data.passes == 2  # Lightning's and one of Quality
+        assert data.passes == 3  # Lightning's, and two looks of Quality
         assert f"real images score {floor:.4g}" in quality.summary()
 
     def test_uses_the_first_n_images_and_n_samples_of_its_seed(self):
@@ -300,7 +314,7 @@ class TestMonitors:
     def test_early_stopping_sees_it_from_the_first_epoch(self):
         data = StubData(1, 8, 8)
         stop = EarlyStopping("fd/pixels8", patience=2, strict=True)
-        run = fit(StubGAN(data.held_out, drift=0.1), data, Quality(every_kimg=0.16), stop, epochs=9)
+        run = fit(StubGAN(data.held_out, drift=0.01), data, Quality(every_kimg=0.16), stop, epochs=9)
         assert run.current_epoch == 3  # the first sets the mark, two are worse
 
     def test_the_best_checkpoint_is_kept(self, tmp_path):
@@ -315,17 +329,17 @@ class TestEvaluation:
     def test_validate_returns_the_values_and_leaves_the_best_alone(self):
         data, quality = StubData(1, 8, 8), Quality()
         run = trainer(quality)
-        (values,) = run.validate(StubGAN(data.held_out + 9), datamodule=data, verbose=False)
-        assert values["fd/pixels8"] == pytest.approx(81 * 64, rel=1e-4)
-        assert values["recall/pixels8"] == 0
-        assert {"fd/pixels8_real", "precision/pixels8", "progress/kimg"} <= values.keys()
+        (values,) = run.validate(StubGAN(data.held_out + 0.7), datamodule=data, verbose=False)
+        assert values["full/fd/pixels8"] == pytest.approx(0.49 * 64, rel=1e-4)
+        assert values["full/recall/pixels8"] == 0
+        assert {"full/kd/pixels8", "full/precision/pixels8", "progress/kimg"} <= values.keys()
         assert quality.best_score is None
-        assert quality.score == pytest.approx(81 * 64, rel=1e-4)
+        assert quality.score == pytest.approx(0.49 * 64, rel=1e-4)
 
     def test_test_compares_with_the_test_images(self):
         data = StubData(1, 8, 8)
         (values,) = trainer(Quality()).test(StubGAN(data.tested), datamodule=data, verbose=False)
-        assert values["fd/pixels8"] == pytest.approx(0, abs=1e-6)
+        assert values["full/fd/pixels8"] == pytest.approx(0, abs=1e-6)
 
     def test_a_validation_inside_fit_measures_nothing(self):
         data = StubData(1, 8, 8)
@@ -363,12 +377,12 @@ class TestSideEffects:
 
 class TestRefusals:
     def test_too_few_samples(self):
-        with pytest.raises(ValueError, match="n must be at least 4, got 3"):
-            Quality(n=3)
+        with pytest.raises(ValueError, match="n must be at least 6, got 5"):
+            Quality(n=5)
 
     def test_too_few_held_out_images(self):
-        gan, data = StubGAN(normal(9, 1, 8, 8)), StubData(1, 8, 8, held_out=3)
-        with pytest.raises(ValueError, match="have 3 held-out images, at least 4"):
+        gan, data = StubGAN(normal(9, 1, 8, 8)), StubData(1, 8, 8, held_out=5)
+        with pytest.raises(ValueError, match="have 5 val images, at least 6"):
             fit(gan, data, Quality())
         assert gan.steps == 0
 
@@ -384,5 +398,6 @@ def test_the_summary_is_shown_at_the_end(monkeypatch):
     data, quality = StubData(1, 8, 8), Quality()
     assert quality.summary() == "fd/pixels8: not measured yet"
     fit(StubGAN(data.held_out + 0.5), data, quality)
-    assert shown == [quality.summary()]
+    assert len(shown) == 1
+    assert re.fullmatch(re.escape(quality.summary()) + r"; measuring took [0-9.]+% of the time", shown[0])
     assert shown[0].startswith("fd/pixels8 16 at 0.16 kimg, best 16 at 0 kimg; real images score ")

@@ -289,7 +289,6 @@ class GAN(Engine):
         self.dynamics(self, data)
         self.count(len(data[0]))
 
-    @torch.no_grad()
     def sample(
         self,
         n: int,
@@ -306,6 +305,20 @@ class GAN(Engine):
             z: (n, latent_dim), instead of a seed.
             labels: (n,) for a conditional generator; classes in turn if None.
         """
+        return torch.cat(list(self.stream(n, seed=seed, z=z, labels=labels)))
+
+    @torch.no_grad()
+    def stream(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        z: Tensor | None = None,
+        labels: Tensor | None = None,
+        rows: slice = slice(None),
+        chunk: int = 256,
+    ) -> Iterator[Tensor]:
+        """`sample(n, ...)[rows]`, in parts of at most `chunk`; nothing but the latents is held for the rest."""
         if z is None:
             seed = int(torch.randint(2**62, ())) if seed is None else seed
             z = self.sample_latent(n, Noise(seed))
@@ -313,14 +326,12 @@ class GAN(Engine):
             raise ValueError(f"sample: z has {len(z)} rows, n is {n}")
         if labels is None and self.num_classes is not None:
             labels = torch.arange(n) % self.num_classes
-        z = z.to(self.device)
-        labels = None if labels is None else labels.to(self.device)
-        with evaluating(self.generator if self.generator_ema is None else self.generator_ema):
-            chunks = [
-                self.generate(z[i : i + 256], None if labels is None else labels[i : i + 256], ema=True)
-                for i in range(0, n, 256)
-            ]
-        return torch.cat(chunks)
+        z = z[rows].to(self.device)
+        labels = None if labels is None else labels[rows].to(self.device)
+        for i in range(0, len(z), chunk):
+            with evaluating(self.generator if self.generator_ema is None else self.generator_ema):
+                made = self.generate(z[i : i + chunk], None if labels is None else labels[i : i + chunk], ema=True)
+            yield made
 
     # What Lightning asks for.
 

@@ -54,3 +54,23 @@ def broadcast_buffers(module: nn.Module) -> None:
         return
     for buffer in module.buffers():
         dist.broadcast(buffer, src=0)
+
+
+def share(n: int) -> slice:
+    """The rows of n that this process takes: as many for each, the last perhaps fewer."""
+    each = -(-n // world_size())
+    rank = dist.get_rank() if world_size() > 1 else 0
+    return slice(rank * each, min(n, (rank + 1) * each))
+
+
+@torch.no_grad()
+def gather_rows(value: Tensor, n: int) -> Tensor:
+    """All n rows, of which each process has its `share`; without a graph."""
+    if world_size() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else value.device
+    padded = value.new_zeros(-(-n // world_size()), *value.shape[1:], device=device)
+    padded[: len(value)] = value
+    parts = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(parts, padded)
+    return torch.cat(parts)[:n].to(value.device)

@@ -1,118 +1,116 @@
-"""A first, cheap and honest measure of sample quality, taken while a GAN trains."""
+"""What a run is worth: a cheap measure of sample quality while a GAN trains, and a full one at its end."""
 
 from __future__ import annotations
 
+import json
 import math
-import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, own_extractor, own_modes, real_images
 from zoo.callbacks.schedule import Every
-from zoo.metrics import frechet_distance, mode_coverage, precision_recall
+from zoo.callbacks.trainer import leaves_nothing
+from zoo.loggers import encode
+from zoo.metrics import frechet_distance
+from zoo.metrics.features import PixelFeatures, as_extractor
+from zoo.metrics.features.memory import remember
+from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
-_K = 3  # neighbours in precision and recall
-_CHUNK = 256  # images whose features are taken at once
-
-
-class PixelFeatures(nn.Module):
-    """Images (N, C, H, W) averaged down to at most 8 x 8 pixels: (N, 64 C), or fewer.
-
-    It sees layout, brightness and colour, and no detail finer than an eighth of the picture.
-    """
-
-    name = "pixels8"
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Average, then flatten."""
-        height, width = images.shape[-2:]
-        return F.adaptive_avg_pool2d(images, (min(height, 8), min(width, 8))).flatten(1)
-
-
-class Points(nn.Identity):
-    """Points (N, 2) are their own features."""
-
-    name = "points"
-
 
 class Quality(Callback):
-    """Compares `n` generated samples with `n` held-out images, in a space of features.
+    """Compares generated samples with held-out images, in a space of features.
 
-    It does so before the first batch, every `every_kimg`, at the end of ``fit``, and on
-    ``validate`` (against the validation images) and ``test`` (against the test images). With S the
-    name of the features ("pixels8" for images, "points" for points in the plane):
+    Before the first batch and every `every_kimg` it takes a *proxy*, of `n` samples and `n` validation images. With S
+    the name of the features:
 
-    - ``fd/S``: the Fréchet distance, the *score*; lower is better. It is no FID, which is this in
-      the space of Inception v3, and only means something beside others at the same S and n.
+    - ``fd/S``: the Fréchet distance, the *score*; lower is better. It is an FID only in the features of Inception v3,
+      where it is called ``fid``, and only means something beside others at the same S and n.
     - ``fd/S_real``: the same of `n` training images, logged once: what a perfect generator gets.
-    - ``precision/S``, ``recall/S``: in [0, 1], k = 3.
-    - ``modes/covered``, ``modes/high_quality``, ``modes/kl``: only where the data module has
-      ``centres`` (K, 2) and ``sigma``; see :func:`zoo.metrics.mode_coverage`.
+    - ``precision/S``, ``recall/S``, ``density/S``, ``coverage/S``: see :mod:`zoo.metrics`.
+    - ``modes/...``: only where the data module knows its modes.
     - ``best/fd/S``: the lowest score of the run, logged when it falls.
 
-    All are in ``trainer.callback_metrics``, to be monitored from the first batch on; between two
-    measurements they stand still, which the patience of ``EarlyStopping`` counts as no progress.
-    Samples that are not finite make every value NaN, with a warning; NaN is never the best.
+    At the end of a ``fit`` of at least `full_n` images, and on ``validate`` and ``test``, it takes the *full* measure:
+    up to `full_n` validation (test: test) images and as many samples, all of `scores`; the same names under ``full/``.
+    Where there are fewer images than that, there are as many samples as images, but no fewer than `n`; where there are
+    fewer than features, a ``fit`` does without it and says so, and the others refuse. A run's folder gets every
+    measurement with all that it depends on, a line each, in `scores.jsonl`.
 
-    Neither the global random states nor the module are touched: samples come from
-    ``gan.sample(n, seed=seed)`` and are the same latents every time, and the real images are the
-    first that the loaders deal, which should be a fair sample: not one sorted by class. With
-    several ranks every rank measures, against the real images that it is dealt, and rank zero's
-    values are everybody's.
+    All are in ``trainer.callback_metrics``, to be monitored from the first batch on; between two measurements they
+    stand still, which the patience of ``EarlyStopping`` counts as no progress. Samples that are not finite make every
+    value NaN, with a warning; NaN is never the best.
+
+    Neither the global random states nor the module are touched: the latents are those of ``gan.sample(n, seed=seed)``,
+    the same every time. Ranks share the samples and get the scores of all. The averaged generator is measured where
+    there is one.
 
     Args:
-        every_kimg: thousands of real images between measurements.
-        n: samples and real images, at least 4; fewer real images if the set has fewer.
+        every_kimg: thousands of real images between proxies.
+        n: samples and images of a proxy, at least 6; fewer images if the set has fewer.
+        full_n: those of the full measure; 0 leaves it out at the end of a ``fit``.
+        scores: of the full measure: fd, kd, is, prdc.
         seed: of the samples.
-        features: images (N, C, H, W) or points (N, 2) to (N, ...), frozen here; S is its attribute
-            `name`, else its class in snake case. None takes :class:`PixelFeatures` or points.
+        features: see `zoo.metrics.features`; any module that maps images (N, C, H, W) to (N, ...) will do, and gives S
+            its attribute `name`, else its class in snake case. None takes the small classifier of the data, else
+            pixels averaged to 8x8; points are their own features.
 
     Attributes:
-        score: the last score of a ``fit``, ``validate`` or ``test``; None before the first.
+        score: the last score; None before the first.
         score_name: its key, ``fd/S``.
         score_kimg: when it was taken.
         best_score: the lowest of a ``fit``, kept in checkpoints.
         best_kimg: when that was taken.
+        seconds: spent in measuring, of this ``fit``.
 
     Raises:
-        ValueError: `every_kimg` <= 0 or `n` < 4; before training, without a data module or with
-            fewer than 4 images to compare.
+        ValueError: `every_kimg` <= 0, `n` < 6 or an unknown score; before training, without a data module, with fewer
+            than 6 images to compare; on ``validate`` and ``test``, with fewer images than features.
     """
 
     def __init__(
         self,
         every_kimg: float = 20,
         n: int = 1000,
+        full_n: int = 10_000,
+        scores: Sequence[str] = SCORES,
         seed: int = 0,
         features: nn.Module | None = None,
     ) -> None:
-        if n <= _K:
-            raise ValueError(f"Quality: n must be at least {_K + 1}, got {n}")
-        self.n, self.seed = n, seed
-        self.features = features.eval().requires_grad_(False) if features is not None else None
+        if n < LEAST:
+            raise ValueError(f"Quality: n must be at least {LEAST}, got {n}")
+        self.n, self.full_n, self.scores, self.seed = n, full_n, tuple(scores), seed
+        self.features = None if features is None else as_extractor(features)
+        own = (self.features or PixelFeatures()).name
+        check_scores(self.scores, own if self.features is not None else INCEPTION)
+        self.score_name = score_name("fd", own)
         self.score: float | None = None
         self.score_kimg: float | None = None
         self.best_score: float | None = None
         self.best_kimg: float | None = None
+        self.seconds = 0.0
+        self._floor = math.nan
+        self._in_full = False
         self._every = Every(every_kimg)
-        self._use(self.features or PixelFeatures())
 
     # What it shows.
 
     @property
     def state_key(self) -> str:
         """Scores at another n or in another space are no scores of this one."""
-        own = None if self.features is None else self._space
+        own = None if self.features is None else self.features.name
         return self._generate_state_key(n=self.n, features=own)
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,12 +134,15 @@ class Quality(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the real images, and refuse too few, before anything is trained."""
-        self._prepare(trainer, pl_module)
+        self.seconds, self._started = 0.0, time.monotonic()
+        with self._clock():
+            self._prepare(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure where training starts or resumes, so that there is a value to monitor."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
+        self._began = gan.kimg
         self._record(trainer, gan, once={f"{self.score_name}_real": self._floor})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
@@ -151,113 +152,127 @@ class Quality(Callback):
             self._record(trainer, gan)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure what came out, unless that was just done."""
+        """Measure what came out, unless that was just done, and in full after a run that is worth it."""
         gan = cast("GAN", pl_module)
         if self.score_kimg != gan.kimg:
             self._record(trainer, gan)
+        if self._in_full and 1000 * (gan.kimg - self._began) >= self.full_n:
+            with self._clock():
+                full = self._evaluation_in_full(trainer, pl_module, "val")
+                self._publish(trainer, gan, self._measure(trainer, gan, full), "full/")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the summary."""
-        rank_zero_info(self.summary())
+        """Print the summary, and what it cost."""
+        share = self.seconds / (time.monotonic() - self._started)
+        rank_zero_info(f"{self.summary()}; measuring took {share:.1%} of the time")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure for ``validate``; a validation inside ``fit`` has a clock of its own."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._evaluate(trainer, pl_module)
+            self._evaluate(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure for ``test``."""
-        self._evaluate(trainer, pl_module)
+        self._evaluate(trainer, pl_module, "test")
 
     # How it measures.
-
-    def _use(self, extractor: nn.Module) -> None:
-        self._extractor = extractor
-        self._space = str(getattr(extractor, "name", _snake_case(type(extractor).__name__)))
-        self.score_name = f"fd/{self._space}"
 
     @isolate_rng()
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         """Take the features of the real images, and the score that real images get."""
+        held_out, training = (self._images(trainer, split, self.n) for split in ("val", "train"))
+        self._proxy = self._evaluation(trainer, module, held_out, "val", self.n, ("fd", "prdc"))
+        self.score_name = self._proxy.score_name
+        available = len(self._images(trainer, "val", self.full_n)) if self.full_n else 0
+        self._in_full = available > self._proxy.dim
+        if self.full_n and not self._in_full:
+            rank_zero_info(
+                f"Quality: no full measure at the end: {self._proxy.extractor.name} has {self._proxy.dim} features, "
+                f"more than the {available} val images"
+            )
+        seen = remember(self._proxy.extractor, training, module.device)
+        floor = frechet_distance(seen.features, self._proxy.real.features).item()
+        self._floor = trainer.strategy.broadcast(floor)
+
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - began
+
+    def _images(self, trainer: Trainer, split: str, n: int) -> Tensor:
         data = getattr(trainer, "datamodule", None)
         if data is None:
             raise ValueError("Quality: has no images to compare with; give the trainer datamodule=")
-        testing = trainer.state.fn == TrainerFn.TESTING
-        held_out = _first(self.n, data.test_dataloader() if testing else data.val_dataloader())
-        training = _first(self.n, data.train_dataloader())
-        for name, images in (("held-out", held_out), ("training", training)):
-            if len(images) <= _K:
-                raise ValueError(
-                    f"Quality: the data have {len(images)} {name} images, at least {_K + 1} are "
-                    "needed; hold out more or leave Quality out of the callbacks"
-                )
-        if self.features is None:
-            self._use(Points() if held_out.ndim == 2 else PixelFeatures())
-        self._centres: Tensor | None = getattr(data, "centres", None)
-        self._sigma: float = getattr(data, "sigma", math.nan)
-        self._real = self._features_of(held_out, module)
-        floor = frechet_distance(self._features_of(training, module), self._real).item()
-        self._floor: float = trainer.strategy.broadcast(floor)
+        images = real_images(data, split, n)
+        if len(images) < LEAST:
+            raise ValueError(
+                f"Quality: the data have {len(images)} {split} images, at least {LEAST} are needed; hold out more or "
+                "leave Quality out of the callbacks"
+            )
+        return images
 
-    @torch.no_grad()
-    def _features_of(self, samples: Tensor, module: LightningModule) -> Tensor:
-        """(N, D), in float64 and therefore on the CPU, as not every device has that."""
-        extractor = self._extractor.to(module.device)
-        chunks = torch.split(samples.to(module.device), _CHUNK)
-        return torch.cat([extractor(chunk).flatten(1).cpu() for chunk in chunks]).double()
+    def _evaluation_in_full(self, trainer: Trainer, module: LightningModule, split: str) -> Evaluation:
+        images = self._images(trainer, split, self.full_n or self.n)
+        return self._evaluation(trainer, module, images, split, max(len(images), self.n), self.scores, strict=True)
 
-    def _measure(self, trainer: Trainer, gan: GAN) -> dict[str, float]:
-        """What there is to log now, the same on every rank."""
-        values: dict[str, float] = trainer.strategy.broadcast(self._values(gan))
-        self.score, self.score_kimg = values[self.score_name], gan.kimg
-        return {"progress/kimg": gan.kimg, **values}
+    def _evaluation(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        images: Tensor,
+        split: str,
+        n: int,
+        scores: Sequence[str],
+        strict: bool = False,
+    ) -> Evaluation:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        extractor = self.features or own_extractor(data, images)
+        try:
+            return Evaluation(
+                extractor, images, split, n=n, scores=scores, seed=self.seed, modes=own_modes(data), strict=strict,
+                device=module.device,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"Quality: {error}") from None
 
     @isolate_rng()
-    def _values(self, gan: GAN) -> dict[str, float]:
-        samples = gan.sample(self.n, seed=self.seed)
-        made = self._features_of(samples, gan)
-        names = [self.score_name, f"precision/{self._space}", f"recall/{self._space}"]
-        if self._centres is not None:
-            names += ["modes/covered", "modes/high_quality", "modes/kl"]
-        if not torch.isfinite(made).all():
-            rank_zero_warn(f"Quality: there are samples at {gan.kimg:g} kimg that are not finite")
-            return dict.fromkeys(names, math.nan)
-        values: list[Tensor | float] = [frechet_distance(made, self._real)]
-        values += precision_recall(self._real, made, k=_K)
-        if self._centres is not None:
-            modes = mode_coverage(samples.cpu(), self._centres, self._sigma)
-            values += [modes.covered, modes.high_quality, modes.kl]
-        return {name: float(value) for name, value in zip(names, values, strict=True)}
+    def _measure(self, trainer: Trainer, gan: GAN, evaluation: Evaluation) -> Measured:
+        """The same on every rank."""
+        measured: Measured = trainer.strategy.broadcast(evaluation(gan))
+        return measured
 
     def _record(self, trainer: Trainer, gan: GAN, once: dict[str, float] | None = None) -> None:
-        """Measure during ``fit``: log, publish, and keep the best."""
-        values = self._measure(trainer, gan) | (once or {})
-        score = values[self.score_name]
-        if score < (math.inf if self.best_score is None else self.best_score):
-            self.best_score, self.best_kimg = score, gan.kimg
-            values[f"best/{self.score_name}"] = score
+        """Take a proxy during ``fit``: log, publish, and keep the best."""
+        with self._clock():
+            measured = self._measure(trainer, gan, self._proxy)
+            measured.scores.update(once or {})
+            self.score, self.score_kimg = measured.scores[self.score_name], gan.kimg
+            if self.score < (math.inf if self.best_score is None else self.best_score):
+                self.best_score, self.best_kimg = self.score, gan.kimg
+                measured.scores[f"best/{self.score_name}"] = self.score
+            self._publish(trainer, gan, measured, "")
+
+    def _publish(self, trainer: Trainer, gan: GAN, measured: Measured, prefix: str) -> None:
+        values = {f"{prefix}{name}": value for name, value in measured.scores.items()}
+        values["progress/kimg"] = gan.kimg
         device = trainer.strategy.root_device
         trainer.callback_metrics.update({name: torch.tensor(value, device=device) for name, value in values.items()})
         for logger in trainer.loggers:
             # Lightning's own count, from zero, of the batch just played.
             logger.log_metrics(values, step=max(gan.steps - 1, 0))
+        folder = trainer.log_dir
+        if trainer.is_global_zero and folder is not None and not leaves_nothing(trainer):
+            row = {**measured.facts, "scores": {name: encode(value) for name, value in values.items()}}
+            with Path(folder, "scores.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
 
-    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
-        """Measure outside ``fit``, as part of what ``validate`` and ``test`` return."""
-        self._prepare(trainer, module)
-        values = self._measure(trainer, cast("GAN", module))
-        module.log_dict(values | {f"{self.score_name}_real": self._floor}, sync_dist=True)
-
-
-def _first(n: int, loader: Iterable[Sequence[Tensor]]) -> Tensor:
-    """The first `n` images that the loader deals, or all it has."""
-    images: list[Tensor] = []
-    for batch in loader:
-        images.append(batch[0])
-        if sum(map(len, images)) >= n:
-            break
-    return torch.cat(images)[:n]
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    def _evaluate(self, trainer: Trainer, module: LightningModule, split: str) -> None:
+        """Measure in full outside ``fit``, as what ``validate`` and ``test`` return."""
+        gan = cast("GAN", module)
+        evaluation = self._evaluation_in_full(trainer, module, split)
+        measured = self._measure(trainer, gan, evaluation)
+        self.score_name = evaluation.score_name
+        self.score, self.score_kimg = measured.scores.get(self.score_name), gan.kimg
+        values = {f"full/{name}": value for name, value in measured.scores.items()}
+        module.log_dict({"progress/kimg": gan.kimg, **values}, sync_dist=False)

@@ -1,0 +1,171 @@
+"""One measurement of a GAN: samples against real images, in a space of features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from zoo import ranks
+from zoo.metrics import mode_coverage, mode_statistics
+from zoo.metrics.features import Classifier, Extractor, Features, PixelFeatures, Points
+from zoo.metrics.features.memory import extract, remember
+from zoo.metrics.modes import stacked_modes
+from zoo.metrics.scores import check_scores, compare, score_name
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+LEAST = 6  # samples and real images: one more than coverage's fifth neighbour
+Modes = Callable[[Tensor], dict[str, float]]  # samples to what is known of their modes
+
+
+class Measured(NamedTuple):
+    """What a measurement gives."""
+
+    scores: dict[str, float]
+    facts: dict[str, Any]  # what the scores depend on
+
+
+class Evaluation:
+    """Compares a GAN with real images, as often as it is called.
+
+    Samples are `gan.sample(n, seed=seed)`, made in parts, each rank a share of them; every rank gets the same scores.
+    The features of the real images are taken once, and kept on disk for the next run (`zoo.metrics.features.memory`).
+
+    Args:
+        extractor: what makes features.
+        images: real ones, (M, C, H, W) in [-1, 1] or uint8, or points (M, 2).
+        split: which they are, in a word.
+        n: samples, at least 6.
+        scores: of `zoo.metrics.scores.SCORES`.
+        seed: of the samples.
+        modes: what counts the modes of samples, where they are known.
+        strict: refuse fewer images or samples than features, which no covariance of theirs is worth anything with.
+        device: where the extractor works.
+
+    Raises:
+        ValueError: for fewer than 6 images or samples, an unknown score, or what `strict` refuses; when called, for a
+            generator whose images the extractor does not take.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        images: Tensor,
+        split: str,
+        *,
+        n: int,
+        scores: Iterable[str],
+        seed: int = 0,
+        modes: Modes | None = None,
+        strict: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if min(len(images), n) < LEAST:
+            raise ValueError(f"there are {len(images)} {split} images and {n} samples, at least {LEAST} are needed")
+        self.scores = check_scores(scores, extractor.name)
+        self.n, self.seed, self.split, self.modes = n, seed, split, modes
+        self.extractor, self.device = extractor, device
+        self.real = remember(extractor, images, device)
+        self.dim = self.real.features.shape[1]
+        self.deficient = min(len(images), n) <= self.dim
+        if strict and self.deficient:
+            raise ValueError(
+                f"{extractor.name} has {self.dim} features, more than the {len(images)} {split} images or the {n} "
+                "samples; use more of both, or features of fewer dimensions"
+            )
+
+    @property
+    def score_name(self) -> str:
+        """What the Fréchet distance is called here; lower is better."""
+        return score_name("fd", self.extractor.name)
+
+    def __call__(self, gan: GAN, watch: Callable[[int], object] = lambda n: None) -> Measured:
+        """Measure; `watch` is told of every part of this rank's samples.
+
+        All scores are NaN, with a warning, where a sample is not finite.
+        """
+        kept: list[Tensor] = []
+        finite: list[Tensor] = []
+
+        def parts() -> Iterator[Tensor]:
+            for part in gan.stream(self.n, seed=self.seed, rows=ranks.share(self.n)):
+                finite.append(torch.isfinite(part).flatten(1).all(1).cpu())
+                if self.modes is not None:
+                    kept.append(part.cpu())
+                watch(len(part))
+                yield part.nan_to_num(0, 0, 0)
+
+        fake = extract(self.extractor, parts(), self.device)
+        logits = None if fake.logits is None else ranks.gather_rows(fake.logits, self.n)
+        fake = Features(ranks.gather_rows(fake.features, self.n), logits)
+        scores = compare(self.real, fake, self.scores, self.extractor.name)
+        if self.modes is not None:
+            scores |= self.modes(ranks.gather_rows(torch.cat(kept).nan_to_num(0, 0, 0), self.n))
+        if not ranks.gather_rows(torch.cat(finite).float(), self.n).all():
+            rank_zero_warn(f"Quality: there are samples at {gan.kimg:g} kimg that are not finite")
+            scores = dict.fromkeys(scores, math.nan)
+        return Measured(scores, self._facts(gan))
+
+    def _facts(self, gan: GAN) -> dict[str, Any]:
+        return {
+            "kimg": gan.kimg,
+            "extractor": self.extractor.name,
+            "fingerprint": self.extractor.fingerprint,
+            "preprocessing": self.extractor.resize,
+            "n_real": len(self.real.features),
+            "n_fake": self.n,
+            "split": self.split,
+            "seed": self.seed,
+            "ema": getattr(gan, "generator_ema", None) is not None,
+            "fewer_samples_than_features": self.deficient,
+        }
+
+
+def own_extractor(data: Any, images: Tensor) -> Extractor:
+    """What suits a data module: its own small classifier, else pixels, or points as they are."""
+    if images.ndim == 2:
+        return Points()
+    known = getattr(data, "classifier", None)
+    return PixelFeatures() if known is None else Classifier(known)
+
+
+def own_modes(data: Any) -> Modes | None:
+    """What counts a data module's modes: it has `centres` (K, 2) and `sigma`, or a `channel_classifier`."""
+    centres, channels = getattr(data, "centres", None), getattr(data, "channel_classifier", None)
+    if centres is not None:
+        return lambda samples: _named(mode_coverage(samples, centres, data.sigma)._asdict())
+    if channels is None:
+        return None
+    classifier = Classifier(channels)
+
+    def count(samples: Tensor) -> dict[str, float]:
+        modes = torch.cat([stacked_modes(part, classifier) for part in torch.split(samples, 256)])
+        return _named(mode_statistics(modes, data.num_classes)._asdict())
+
+    return count
+
+
+def real_images(data: Any, split: str, n: int) -> Tensor:
+    """`n` images of a split of any data module, or all it has.
+
+    One of ours picks them itself; of another the first that its loader deals, which should be a fair sample.
+    """
+    if hasattr(data, "pick"):
+        picked: Tensor = data.pick(split, n)
+        return picked
+    images: list[Tensor] = []
+    for batch in getattr(data, f"{split}_dataloader")():
+        images.append(batch[0])
+        if sum(map(len, images)) >= n:
+            break
+    return torch.cat(images)[:n]
+
+
+def _named(values: dict[str, float]) -> dict[str, float]:
+    return {f"modes/{name}": float(value) for name, value in values.items()}

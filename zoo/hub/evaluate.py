@@ -1,0 +1,114 @@
+"""Score a trained GAN against a data set, as `python -m zoo evaluate` does."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from tqdm import tqdm
+
+from zoo.callbacks.evaluation import Evaluation, Measured, own_extractor, own_modes, real_images
+from zoo.hub.load import load
+from zoo.metrics.features import named
+from zoo.metrics.scores import INCEPTION
+
+
+def evaluate(
+    checkpoint: Path,
+    data: LightningDataModule,
+    *,
+    scores: Sequence[str],
+    n: int,
+    split: str = "val",
+    features: str | None = None,
+    seed: int = 0,
+) -> Measured:
+    """The scores of a checkpoint in full: up to `n` images of a split, and `n` samples.
+
+    Args:
+        checkpoint: of a run of `train.py`.
+        data: whose images; it is set up here.
+        scores: of `zoo.metrics.scores`; fid and kid ask for Inception v3.
+        n: images, all if the split has fewer, and samples.
+        split: "train", "val" or "test".
+        features: see `zoo.metrics.features.named`; None is Inception v3 for fid and kid, else what suits the data.
+        seed: of the samples.
+
+    Raises:
+        ValueError: for a checkpoint that cannot be loaded or makes other images than the data's, an unknown score or
+            extractor, weights that cannot be had, and fewer images or samples than features.
+    """
+    gan = load(checkpoint)
+    made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
+    if made is not None and wanted is not None and tuple(made) != tuple(wanted):
+        raise ValueError(f"{checkpoint} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
+    if features is None and {"fid", "kid"} & set(scores):
+        features = INCEPTION
+    extractor = None if features is None else named(features)
+    data.prepare_data()
+    data.setup("validate")
+    images = real_images(data, split, n)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    evaluation = Evaluation(
+        extractor or own_extractor(data, images), images, split, n=n, scores=scores, seed=seed, modes=own_modes(data),
+        strict=True, device=device,
+    )  # fmt: skip
+    with tqdm(total=n, unit="sample", disable=None) as bar:
+        return evaluation(gan.to(device), bar.update)
+
+
+def data_module(arguments: Iterable[str]) -> LightningDataModule:
+    """The data of `-c` files and `--data...` options, as `train.py` reads them; files' other sections are left."""
+    import yaml
+    from jsonargparse import ArgumentParser
+
+    import datamodules  # noqa: F401 - lets short class names be used
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    words, given = [], list(arguments)
+    while given:
+        word = given.pop(0)
+        if word in {"-c", "--config"} and given:
+            path = Path(given.pop(0))
+            if not path.is_file():
+                raise ValueError(f"no configuration at {path}")
+            section = (yaml.safe_load(path.read_text()) or {}).get("data")
+            if section is None:
+                raise ValueError(f"{path} has no section data; use a file of configs/data/")
+            words.append(f"--data={json.dumps(section)}")
+        elif word.startswith("--data"):
+            words.append(word if "=" in word or not given else f"{word}={given.pop(0)}")
+        else:
+            raise ValueError(f"unknown argument {word!r}")
+    if not words:
+        raise ValueError("no data is chosen: add -c with a file of configs/data/")
+    try:
+        made: Any = parser.instantiate_classes(parser.parse_args(words)).data
+    except Exception as error:
+        raise ValueError(f"the data cannot be made: {' '.join(str(error).split())}") from None
+    assert isinstance(made, LightningDataModule)
+    return made
+
+
+def table(measured: Measured) -> str:
+    """The scores, a line each, and a line of what they depend on."""
+    width = max(map(len, measured.scores))
+    facts = measured.facts
+    told = (
+        f"{facts['n_fake']} samples (seed {facts['seed']}, {'averaged' if facts['ema'] else 'plain'} generator, "
+        f"{facts['kimg']:g} kimg) against {facts['n_real']} {facts['split']} images, in {facts['extractor']} "
+        f"({facts['fingerprint']}; {facts['preprocessing']})"
+    )
+    return "\n".join([*(f"{name:{width}}  {value:.6g}" for name, value in measured.scores.items()), told])
+
+
+def as_json(measured: Measured) -> str:
+    """Scores and facts; NaN as a string."""
+    scores = {name: "nan" if math.isnan(value) else value for name, value in measured.scores.items()}
+    return json.dumps({"scores": scores, **measured.facts}, indent=1)

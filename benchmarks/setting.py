@@ -175,6 +175,6 @@ def plain_optimizer(spec: Spec) -> Callable[[list[nn.Parameter]], torch.optim.Op
     """torch's own optimiser with its fastest kernel: Adam fused, RMSprop with one call for all parameters."""
     arguments = dict(spec.get("init_args", {}))
     if spec["class_path"] == "torch.optim.RMSprop":
-        return partial(torch.optim.RMSprop, foreach=True, **arguments)
+        return partial(torch.optim.RMSprop, **arguments)
     betas = (arguments.pop("beta1", 0.5), arguments.pop("beta2", 0.999))
     return partial(torch.optim.Adam, betas=betas, fused=True, **arguments)

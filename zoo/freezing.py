@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
@@ -22,12 +23,19 @@ def frozen(nets: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def buffers_kept(nets: Iterable[nn.Module]) -> Iterator[None]:
-    """Running statistics and power iterations go on inside, and are put back at the end."""
-    buffers = [b for net in nets for b in net.buffers()]
+    """Batch norms leave their running statistics alone inside; any other buffer is put back at the end."""
+    modules = [module for net in nets for module in net.modules()]
+    tracking = [m for m in modules if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    asleep = set(tracking)
+    buffers = [b for m in modules if m not in asleep for b in m.buffers(recurse=False)]
     saved = [b.clone() for b in buffers]
+    for norm in tracking:
+        norm.track_running_stats = False
     try:
         yield
     finally:
+        for norm in tracking:
+            norm.track_running_stats = True
         with torch.no_grad():
             for buffer, value in zip(buffers, saved, strict=True):
                 buffer.copy_(value)

@@ -232,9 +232,11 @@ class GAN(Engine):
 
         return critic
 
-    def deal(self, data: Data, *, graph: bool) -> Batch:
-        """Real images and as many new fakes; with `graph`, the fakes lead back to the generator."""
+    def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch:
+        """Real images and, with `samples`, as many new fakes; with `graph`, these lead back to the generator."""
         real, labels = data[0], (data[1] if len(data) > 1 else None)
+        if not samples:
+            return Batch(real, labels, real.new_empty(len(real), 0), real, self.noise)
         z = self.sample_latent(len(real), self.noise)
         with torch.set_grad_enabled(graph):
             fake = self.generate(z, labels)
@@ -249,7 +251,7 @@ class GAN(Engine):
         """Deal, and let the turn's movers move."""
 
         def terms() -> Terms:
-            batch = self.deal(data, graph=turn.side == "g")
+            batch = self.deal(data, graph=turn.side == "g", samples=turn.samples)
             return turn.terms(self.bind(batch), batch)
 
         self.move(turn, terms)
@@ -353,8 +355,8 @@ class GAN(Engine):
         with torch.no_grad():
             averaged, current = self.generator_ema, self.generator
             torch._foreach_lerp_(list(averaged.parameters()), list(current.parameters()), 1 - decay)
-            for kept, new in zip(averaged.buffers(), current.buffers(), strict=True):
-                kept.copy_(new)
+            if buffers := list(averaged.buffers()):
+                torch._foreach_copy_(buffers, list(current.buffers()))
 
     def _stabilizers(self) -> Iterator[Stabilizer]:
         yield from self.stabilizers  # type: ignore[misc]

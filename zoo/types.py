@@ -53,8 +53,10 @@ class Turn:
     movers: tuple[str, ...]  # names in `GAN.players()`
     terms: Callable[[Critic, Batch], Terms]
     side: Literal["d", "g"]  # whom it counts for in d_steps : g_steps
+    samples: bool = True  # whether its terms look at G(z); where they do not, none is made, and `fake` is `real`
 
 
 def total(terms: Terms) -> Tensor:
     """The loss, a scalar."""
-    return torch.stack(list(terms.values())).sum()
+    first, *rest = terms.values()
+    return torch.stack([first, *rest]).sum() if rest else first

@@ -70,10 +70,10 @@ class WeightClip(Stabilizer):
         """Clamp what is not frozen, if it was D's turn."""
         moved = [module for name in turn.movers for module in gan.players()[name].modules()]
         for judge in gan.judges():
-            if judge in moved:
-                for parameter in judge.parameters():
-                    if parameter.requires_grad:
-                        parameter.clamp_(-self.c, self.c)
+            weights: list[Tensor] = [p for p in judge.parameters() if p.requires_grad]
+            if judge in moved and weights:
+                torch._foreach_clamp_min_(weights, -self.c)
+                torch._foreach_clamp_max_(weights, self.c)
 
     def extra_repr(self) -> str:
         """The box, for printing."""

@@ -118,9 +118,10 @@ class InfoGAN(GAN):
         u = noise.uniform(n, self.noise_dim + 1 + self.continuous, dtype=self._float)
         drawn = (u[:, self.noise_dim] * self.categorical).long()
         chosen = drawn if category is None else torch.as_tensor(category, device=u.device).expand(n)
+        one_hot = chosen[:, None] == torch.arange(self.categorical, device=u.device)  # F.one_hot reads the device
         other = 2 * u - 1
         values = other[:, self.noise_dim + 1 :] if codes is None else codes.to(other).expand(n, self.continuous)
-        return torch.cat([other[:, : self.noise_dim], F.one_hot(chosen, self.categorical).to(other), values], 1)
+        return torch.cat([other[:, : self.noise_dim], one_hot.to(other), values], 1)
 
     def information(self, z: Tensor, fake: Verdict) -> Tensor:
         """L_I in nats, from what Q says of fakes made from z (n, latent_dim); a scalar."""

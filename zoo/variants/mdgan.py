@@ -87,8 +87,8 @@ class MDGAN(GAN):
     def turns(self) -> tuple[Turn, ...]:
         """D1; G and E; D2; G."""
         return (
-            Turn("d1", ("d1",), self.manifold_d_turn, side="d"),
-            Turn("g1", ("g", "e"), self.manifold_g_turn, side="g"),
+            Turn("d1", ("d1",), self.manifold_d_turn, side="d", samples=False),
+            Turn("g1", ("g", "e"), self.manifold_g_turn, side="g", samples=False),
             Turn("d2", ("d2",), self.diffusion_d_turn, side="d"),
             Turn("g2", ("g",), self.diffusion_g_turn, side="g"),
         )

@@ -24,7 +24,7 @@ from zoo.types import Batch, Critic, Data, Terms, Turn, Verdict
 
 def rmsprop(parameters: Any) -> RMSprop:
     """The authors' rate of 0.025 is for a sum over a batch of 64."""
-    return RMSprop(parameters, lr=0.025 / 64, alpha=0.9)
+    return RMSprop(parameters, lr=0.025 / 64, alpha=0.9, foreach=True)
 
 
 class VAEGAN(GAN):
@@ -122,7 +122,7 @@ class VAEGAN(GAN):
         return (
             Turn("d", ("d",), self.d_turn, side="d"),
             Turn("g", ("g",), self.g_turn, side="g"),
-            Turn("e", ("e",), self.e_turn, side="g"),
+            Turn("e", ("e",), self.e_turn, side="g", samples=False),
         )
 
     def players(self) -> dict[str, nn.Module]:

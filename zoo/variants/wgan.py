@@ -43,8 +43,8 @@ class WGAN(GAN):
         clip: float = 0.01,
         dynamics: Dynamics | None = None,
         stabilizers: Sequence[Stabilizer] | None = None,
-        g_optimizer: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5),
-        d_optimizer: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5),
+        g_optimizer: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5, foreach=True),
+        d_optimizer: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5, foreach=True),
         **kwargs: Any,
     ) -> None:
         super().__init__(

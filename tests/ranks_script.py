@@ -6,13 +6,16 @@ python -m tests.ranks_script <objective> <processes> <out>
 import sys
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from datamodules.loader import TensorLoader
 from zoo import variants
 from zoo.backbones import Autoencoder, MLPDiscriminator, MLPGenerator
+from zoo.callbacks.evaluation import Evaluation
 from zoo.dynamics import Alternating
 from zoo.gan import GAN
+from zoo.metrics.features import PixelFeatures
+from zoo.metrics.scores import SCORES
 from zoo.stabilizers import InstanceNoise
 
 GLOBAL_BATCH, BATCHES = 8, 6
@@ -30,19 +33,29 @@ def game(objective: type[GAN]) -> GAN:
     )  # fmt: skip
 
 
+class Measure(Callback):
+    """Scores 31 samples, which two ranks cannot share evenly, at the end."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: GAN) -> None:
+        real = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(2)) * 2 - 1
+        self.scores = Evaluation(PixelFeatures(), real, "val", n=31, scores=SCORES)(pl_module).scores
+
+
 def main() -> None:
     """Run one rank."""
     name, processes, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     gan = game(getattr(variants, name)).double()
     data = torch.randn(GLOBAL_BATCH * BATCHES, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    measure = Measure()
     trainer = Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+        callbacks=[measure],
     )  # fmt: skip
     size = GLOBAL_BATCH // processes
     loader = TensorLoader(data, batch_size=size, shuffle=True, rank=trainer.global_rank, world_size=processes)
     trainer.fit(gan, loader)
-    extra = {"steps": gan.steps, "images": gan.images, "logged": trainer.callback_metrics}
+    extra = {"steps": gan.steps, "images": gan.images, "logged": trainer.callback_metrics, "scores": measure.scores}
     torch.save({"state": gan.state_dict(), **extra}, f"{out}-{trainer.global_rank}.pt")
 
 

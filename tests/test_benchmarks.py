@@ -91,7 +91,7 @@ def wasted(match: Match) -> float:
     kind, loop = type(match.loop).__name__, match.loop
     real = match.data[0][0]
     if kind == "VAEGAN":  # E(x) and D(x) once for G and once more for E, two optimisers that move one after the other
-        with Cost() as seen, buffers_kept([loop.E, loop.D]), torch.no_grad():
+        with Cost() as seen, buffers_kept([*loop.E.modules(), *loop.D.modules()]), torch.no_grad():
             loop.E(real), loop.D(real)
         return seen.total
     return 0

@@ -315,9 +315,9 @@ def test_each_of_two_discriminators_is_drawn_to_its_own_past() -> None:
     with torch.no_grad():
         next(gan.discriminator.parameters()).view(-1)[0] += 1
         next(gan.diffusion_discriminator.parameters()).view(-1)[0] += 2
-    with frozen([gan.diffusion_discriminator]):
+    with frozen(gan.diffusion_discriminator.parameters()):
         assert remedy.d_terms(None, None, None, None)["historical_averaging"].item() == pytest.approx(0.5)
-    with frozen([gan.discriminator]):
+    with frozen(gan.discriminator.parameters()):
         assert remedy.d_terms(None, None, None, None)["historical_averaging"].item() == pytest.approx(2.0)
 
 

@@ -13,7 +13,7 @@ from zoo.cli import ROOT
 
 def run(objective: str, processes: int, out: Path) -> list[dict]:
     command = [sys.executable, "-m", "tests.ranks_script", objective, str(processes), str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GAN_ZOO_CACHE": str(out.parent)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(f"{out}-{rank}.pt") for rank in range(processes)]
@@ -29,5 +29,8 @@ def test_two_ranks_equal_one(objective: str, tmp_path: Path) -> None:
         torch.testing.assert_close(first["state"][name], value, rtol=0, atol=1e-10, msg=name)
     for name, value in alone["logged"].items():
         torch.testing.assert_close(first["logged"][name], value, rtol=1e-5, atol=1e-6, msg=name)
+    assert first["scores"] == second["scores"]
+    assert len(first["scores"]) == 6
+    assert first["scores"] == pytest.approx(alone["scores"], rel=1e-6)
     if objective == "BEGAN":
         assert alone["state"]["k"] != 0

@@ -41,6 +41,7 @@ class Engine(LightningModule, ABC):
         self.steps = self.images = self.g_moves = 0
         self.noise = Noise(torch.initial_seed())
         self.latest: dict[str, Tensor | float] = {}
+        self._parts: dict[str, tuple[list[nn.Parameter], list[nn.Module]]] = {}
 
     @abstractmethod
     def players(self) -> dict[str, nn.Module]:
@@ -75,8 +76,14 @@ class Engine(LightningModule, ABC):
 
     def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]:
         """What these players would move: their parameters that are not frozen."""
-        players = self.players()
-        return [p for name in movers for p in players[name].parameters() if p.requires_grad]
+        return [p for name in movers for p in self.parts_of(name)[0] if p.requires_grad]
+
+    def parts_of(self, name: str) -> tuple[list[nn.Parameter], list[nn.Module]]:
+        """The parameters of a player, or of a submodule, and its modules that have buffers; looked up once a fit."""
+        if name not in self._parts:
+            net = self.players().get(name) or self.get_submodule(name)
+            self._parts[name] = list(net.parameters()), [m for m in net.modules() if m._buffers]
+        return self._parts[name]
 
     def optimizer_of(self, name: str) -> torch.optim.Optimizer:
         """A player's optimiser."""
@@ -123,6 +130,7 @@ class Engine(LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Give every rank its rows of one stream of noise; compile."""
+        self._parts.clear()
         if self.compiled:
             for net in self.players().values():
                 net.compile()

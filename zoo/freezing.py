@@ -9,9 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
-def frozen(nets: Iterable[nn.Module]) -> Iterator[None]:
-    """No gradients for these networks; what was frozen before stays so after."""
-    parameters = [p for net in nets for p in net.parameters() if p.requires_grad]
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """No gradients for these parameters; what was frozen before stays so after."""
+    parameters = [p for p in parameters if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:
@@ -22,12 +22,12 @@ def frozen(nets: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def buffers_kept(nets: Iterable[nn.Module]) -> Iterator[None]:
-    """Batch norms leave their running statistics alone inside; any other buffer is put back at the end."""
-    modules = [module for net in nets for module in net.modules()]
-    tracking = [m for m in modules if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Batch norms leave their running statistics alone inside; any other buffer of a module is put back at the end."""
+    keeping = [m for m in modules if m._buffers]
+    tracking = [m for m in keeping if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     asleep = set(tracking)
-    buffers = [b for m in modules if m not in asleep for b in m.buffers(recurse=False)]
+    buffers = [b for m in keeping if m not in asleep for b in m.buffers(recurse=False)]
     saved = [b.clone() for b in buffers]
     for norm in tracking:
         norm.track_running_stats = False

@@ -256,16 +256,15 @@ class GAN(Engine):
 
         self.move(turn, terms)
 
-    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Iterable[str] = ()) -> None:
+    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
         """One step of the turn's movers on the sum of `terms()`.
 
         All other players are frozen before the forward pass, so nothing is spent on their gradients, and their buffers
         are put back after it; players named in `differentiates` can still be differentiated through.
         """
-        players = self.players()
-        others = [net for name, net in players.items() if name not in turn.movers]
-        idle = [net for name, net in players.items() if name not in {*turn.movers, *differentiates}]
-        with frozen(idle), buffers_kept(others):
+        others = [name for name in self.players() if name not in turn.movers]
+        idle = [p for name in others if name not in differentiates for p in self.parts_of(name)[0]]
+        with frozen(idle), buffers_kept(module for name in others for module in self.parts_of(name)[1]):
             values = terms()
             self.differentiate(total(values), turn.movers)
         self.update(turn.movers)
@@ -353,10 +352,10 @@ class GAN(Engine):
             return
         decay = min(self.ema_decay, (1 + self.g_moves) / (10 + self.g_moves))
         with torch.no_grad():
-            averaged, current = self.generator_ema, self.generator
-            torch._foreach_lerp_(list(averaged.parameters()), list(current.parameters()), 1 - decay)
-            if buffers := list(averaged.buffers()):
-                torch._foreach_copy_(buffers, list(current.buffers()))
+            (averaged, kept), (current, fresh) = self.parts_of("generator_ema"), self.parts_of("generator")
+            torch._foreach_lerp_(tuple(averaged), tuple(current), 1 - decay)
+            if kept:
+                torch._foreach_copy_(_buffers(kept), _buffers(fresh))
 
     def _stabilizers(self) -> Iterator[Stabilizer]:
         yield from self.stabilizers  # type: ignore[misc]
@@ -364,6 +363,10 @@ class GAN(Engine):
     @property
     def _float(self) -> torch.dtype:
         return next(self.generator.parameters()).dtype
+
+
+def _buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
+    return [buffer for module in modules for buffer in module.buffers(recurse=False)]
 
 
 def _united(*parts: Terms) -> Terms:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
 from zoo.metrics._checks import Estimate
 from zoo.metrics.features.base import Features
 from zoo.metrics.frechet import frechet_distance
@@ -67,12 +65,16 @@ def compare(real: Features, fake: Features, wanted: Iterable[str], extractor: st
         if score == "fd":
             values[name] = frechet_distance(y, x).item()
         elif score == "kd":
-            enough = min(len(x), len(y)) > _SUBSET
-            subsets = {"subsets": _SUBSETS, "subset_size": _SUBSET} if enough else {}
-            values |= _with_std(name, kernel_distance(x, y, **subsets))
+            if min(len(x), len(y)) > _SUBSET:
+                values |= _with_std(name, kernel_distance(x, y, subsets=_SUBSETS, subset_size=_SUBSET))
+            else:
+                values[name] = float(kernel_distance(x, y))
         elif score == "is" and fake.logits is not None:
-            splits = max(1, min(_SPLITS, len(y) // _SPLIT_ROWS))
-            values |= _with_std(name, inception_score(fake.logits.double().softmax(1), splits))
+            p, splits = fake.logits.double().softmax(1), min(_SPLITS, len(y) // _SPLIT_ROWS)
+            if splits > 1:
+                values |= _with_std(name, inception_score(p, splits))
+            else:
+                values[name] = float(inception_score(p, 1))
         elif score == "prdc":
             found = (*precision_recall(x, y, 3), *density_coverage(x, y, 5))
             names = ("precision", "recall", "density", "coverage")
@@ -81,5 +83,4 @@ def compare(real: Features, fake: Features, wanted: Iterable[str], extractor: st
 
 
 def _with_std(name: str, estimate: Estimate) -> dict[str, float]:
-    value, std = (float(torch.as_tensor(part)) for part in estimate)
-    return {name: value} if std != std else {name: value, f"{name}/std": std}
+    return {name: float(estimate.mean), f"{name}/std": float(estimate.std)}

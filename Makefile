@@ -16,7 +16,7 @@ test: $(BIN)/.installed lint
 	$(BIN)/python -m pytest
 
 slow: $(BIN)/.installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -s
 
 lint: $(BIN)/.installed
 	$(BIN)/ruff format --check .

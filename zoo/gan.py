@@ -19,11 +19,12 @@ from torch.func import functional_call
 from zoo.dynamics import Alternating, Dynamics
 from zoo.engine import Engine
 from zoo.freezing import buffers_kept, evaluating, frozen
+from zoo.joining import samplewise, split
 from zoo.noise import Noise
 from zoo.optim import Adam
 from zoo.schedules import Schedule
 from zoo.stabilizers import Stabilizer
-from zoo.types import Batch, Critic, Data, Role, State, Terms, Turn, Verdict, total
+from zoo.types import Batch, Critic, Data, Role, State, Terms, Turn, Verdict, total, united
 
 
 class GAN(Engine):
@@ -108,6 +109,7 @@ class GAN(Engine):
             )
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
+        self._joins: dict[nn.Module, bool] = {}
         self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
 
     # Level 1: the loss table.
@@ -156,7 +158,7 @@ class GAN(Engine):
         real, fake = critic(batch.real, "real"), critic(batch.fake, "fake")
         self.verdicts[name] = {"real": real.detach(), "fake": fake.detach()}
         added = [s.d_terms(critic, batch, real, fake) for s in self._stabilizers()]
-        return _united(self.d_terms(critic, batch, real, fake), *added)
+        return united(self.d_terms(critic, batch, real, fake), *added)
 
     def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
         """All of G's terms on a batch: the objective's and the stabilizers'."""
@@ -164,7 +166,7 @@ class GAN(Engine):
         self.verdicts[name] = {"fake": fake.detach()}
         added = [s.g_terms(critic, batch, fake) for s in self._stabilizers()]
         replaced = any(s.replaces_g_loss for s in self._stabilizers())
-        return _united({} if replaced else self.g_terms(critic, batch, fake), *added)
+        return united({} if replaced else self.g_terms(critic, batch, fake), *added)
 
     def players(self) -> dict[str, nn.Module]:
         """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
@@ -205,8 +207,14 @@ class GAN(Engine):
         `state` stands in for D's parameters and buffers, as names to tensors, and D itself stays as it is. `judge`
         stands in for D where a paper has two.
         """
+        return self._score(self._perturbed(x, role), given, state, judge)
+
+    def _perturbed(self, x: Tensor, role: Role) -> Tensor:
         for stabilizer in self._stabilizers():
             x = stabilizer.perturb(x, role=role, kimg=self.kimg, noise=self.noise)
+        return x
+
+    def _score(self, x: Tensor, given: tuple[Tensor, ...], state: State | None, judge: nn.Module | None) -> Verdict:
         net = self.discriminator if judge is None else judge
         said = net(x, *given) if state is None else functional_call(net, state, (x, *given))
         score, features = said if isinstance(said, tuple) else (said, {})
@@ -214,23 +222,46 @@ class GAN(Engine):
         return Verdict(score.float() if score.dtype in (torch.float16, torch.bfloat16) else score, features)
 
     def bind(
-        self, batch: Batch, state: State | None = None, judge: nn.Module | None = None, *, shared: bool = False
+        self,
+        batch: Batch,
+        state: State | None = None,
+        judge: nn.Module | None = None,
+        *,
+        shared: bool = False,
+        both: bool = False,
     ) -> Critic:
         """The critic that terms are given: it knows what goes with the batch's images.
 
-        With `shared`, the batch's own images are scored once, whoever asks.
+        With `shared`, the batch's own images are scored once, whoever asks. With `both`, as on D's turn, its real and
+        fake images take one pass, if D is `samplewise`; fakes that lead back to G would make gradients of both.
         """
         said: dict[Role, Verdict] = {}
+        joined = both and self._samplewise(self.discriminator if judge is None else judge)
 
         def critic(x: Tensor, role: Role) -> Verdict:
-            if role in said and x is getattr(batch, role, None):
-                return said[role]
-            verdict = self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
-            if shared and x is getattr(batch, role, None):
+            own = x is getattr(batch, role, None)
+            if own and role in said:
+                return said[role] if shared else said.pop(role)
+            if own and role == "real" and joined:
+                verdict, said["fake"] = self._score_both(batch, state, judge)
+            else:
+                verdict = self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
+            if own and shared:
                 said[role] = verdict
             return verdict
 
         return critic
+
+    def _score_both(self, batch: Batch, state: State | None, judge: nn.Module | None) -> list[Verdict]:
+        images = [self._perturbed(batch.real, "real"), self._perturbed(batch.fake, "fake")]
+        given = zip(self.given(batch, "real"), self.given(batch, "fake"), strict=True)
+        verdict = self._score(torch.cat(images), tuple(torch.cat(pair) for pair in given), state, judge)
+        return split(verdict, [len(x) for x in images])
+
+    def _samplewise(self, judge: nn.Module) -> bool:
+        if judge not in self._joins:
+            self._joins[judge] = samplewise(judge)
+        return self._joins[judge]
 
     def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch:
         """Real images and, with `samples`, as many new fakes; with `graph`, these lead back to the generator."""
@@ -252,7 +283,7 @@ class GAN(Engine):
 
         def terms() -> Terms:
             batch = self.deal(data, graph=turn.side == "g", samples=turn.samples)
-            return turn.terms(self.bind(batch), batch)
+            return turn.terms(self.bind(batch, both=turn.side == "d"), batch)
 
         self.move(turn, terms)
 
@@ -367,13 +398,3 @@ class GAN(Engine):
 
 def _buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
     return [buffer for module in modules for buffer in module.buffers(recurse=False)]
-
-
-def _united(*parts: Terms) -> Terms:
-    """All terms in one; a name that comes again is numbered, as in gradient_penalty_2."""
-    terms: Terms = {}
-    for part in parts:
-        for name, value in part.items():
-            count = sum(key == name or key.startswith(f"{name}_") for key in terms)
-            terms[f"{name}_{count + 1}" if count else name] = value
-    return terms

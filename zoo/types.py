@@ -60,3 +60,13 @@ def total(terms: Terms) -> Tensor:
     """The loss, a scalar."""
     first, *rest = terms.values()
     return torch.stack([first, *rest]).sum() if rest else first
+
+
+def united(*parts: Terms) -> Terms:
+    """All terms in one; a name that comes again is numbered, as in gradient_penalty_2."""
+    terms: Terms = {}
+    for part in parts:
+        for name, value in part.items():
+            count = sum(key == name or key.startswith(f"{name}_") for key in terms)
+            terms[f"{name}_{count + 1}" if count else name] = value
+    return terms

@@ -36,6 +36,7 @@ class Autoencoder(nn.Module):
     """
 
     energy = True
+    samplewise = True
     num_classes: int | None = None
 
     def __init__(

@@ -54,6 +54,7 @@ class Discriminator(nn.Module):
     """
 
     energy = False
+    samplewise = True  # each sample is judged by itself, but for what its layers do
     trunk: nn.Module
 
     def __init__(self, image_shape: Sequence[int], hidden_dim: int, num_classes: int | None) -> None:

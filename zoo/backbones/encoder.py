@@ -75,6 +75,7 @@ class PairDiscriminator(nn.Module):
 
     energy = False
     paired = True
+    samplewise = True
 
     def __init__(
         self,

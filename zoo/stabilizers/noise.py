@@ -120,6 +120,7 @@ class Dropout(Stabilizer):
 class _Random(nn.Module):
     """A layer that draws from the run's keyed noise."""
 
+    samplewise = False
     noise: Noise
 
 

@@ -113,7 +113,7 @@ class MDGAN(GAN):
     def manifold_d_turn(self, critic: Critic, batch: Batch) -> Terms:
         """D1's terms: x against x̃."""
         batch = replace(batch, fake=self.rebuild(batch))
-        return self.d_turn(self.bind(batch), batch, "d1")
+        return self.d_turn(self.bind(batch, both=True), batch, "d1")
 
     def manifold_g_turn(self, critic: Critic, batch: Batch) -> Terms:
         """The terms of G and E: x̃ is near x and convinces D1."""
@@ -127,7 +127,7 @@ class MDGAN(GAN):
     def diffusion_d_turn(self, critic: Critic, batch: Batch) -> Terms:
         """D2's terms: x̃ against G(z)."""
         batch = replace(batch, real=self.rebuild(batch))
-        return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator), batch, "d2")
+        return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator, both=True), batch, "d2")
 
     def diffusion_g_turn(self, critic: Critic, batch: Batch) -> Terms:
         """G's terms: G(z) convinces D2."""

@@ -12,7 +12,6 @@ import traceback
 import warnings
 from contextlib import suppress
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -27,7 +26,7 @@ import datamodules
 import zoo.backbones  # noqa: F401 - lets short class names be used
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.record import RunRecord
-from zoo.cli_errors import explain
+from zoo.cli_errors import explain, find
 from zoo.cli_files import check_files, config_files
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog
@@ -232,9 +231,7 @@ def snake_case(name: str) -> str:
 def _image_shape(data: Namespace | None) -> list[int] | None:
     if data is None:
         return None
-    module, _, name = data.class_path.rpartition(".")
-    made = getattr(import_module(module), name)(**data.init_args.as_dict())
-    return list(made.image_shape)
+    return list(find(data.class_path)(**data.init_args.as_dict()).image_shape)
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ def explain(
     if match := _UNKNOWN_OPTION.search(leaf):
         if owner is None:
             return no_option(match[1], where or _argument_with(match[1], arguments), options)
-        return no_option(match[1], where, parameters_of(_class(owner)), owner.rpartition(".")[2])
+        return no_option(match[1], where, parameters_of(find(owner)), owner.rpartition(".")[2])
     if match := _NO_ATTRIBUTE.search(leaf):
         return _no_class(match[2], where, _classes(match[1]))
     if match := _NOT_A_CLASS.search(leaf):
@@ -128,7 +128,7 @@ def parameters_of(cls: type[Any]) -> list[str]:
     return list(names)
 
 
-def _class(class_path: str) -> type:
+def find(class_path: str) -> Any:
+    """What a class path names; ImportError, AttributeError or ValueError where there is nothing."""
     module, _, name = class_path.rpartition(".")
-    found: type = getattr(import_module(module), name)
-    return found
+    return getattr(import_module(module), name)

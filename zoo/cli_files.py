@@ -4,14 +4,13 @@ The parser names no file, and takes an unknown key without complaint where its s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from zoo.cli_errors import no_option, parameters_of
+from zoo.cli_errors import find, no_option, parameters_of
 
 
 def config_files(args: Sequence[str]) -> list[Path]:
@@ -85,9 +84,8 @@ def _mistakes_in_value(value: Any, place: str, chosen: dict[str, str]) -> Iterat
 
 def _known(class_path: str | None) -> list[str]:
     """The arguments of a class; none, if it is not known, which the parser then says."""
-    module, _, name = (class_path or "").rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        found = find(class_path or "")
     except (ImportError, AttributeError, ValueError):
         return []
     return parameters_of(found) if isinstance(found, type) else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from zoo.callbacks.evaluation import Evaluation, Measured, own_extractor, own_modes, real_images
 from zoo.hub.load import load
+from zoo.loggers import encode
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
 
@@ -110,5 +110,5 @@ def table(measured: Measured) -> str:
 
 def as_json(measured: Measured) -> str:
     """Scores and facts; NaN as a string."""
-    scores = {name: "nan" if math.isnan(value) else value for name, value in measured.scores.items()}
+    scores = {name: encode(value) for name, value in measured.scores.items()}
     return json.dumps({"scores": scores, **measured.facts}, indent=1)

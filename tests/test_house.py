@@ -40,9 +40,11 @@ ALLOWED = {
     "zoo.cli_errors": set(),
     "zoo.cli_files": {"zoo.cli_errors"},
     "zoo.cli": {"zoo", "datamodules"},
-    "zoo.__main__": {"zoo", "datamodules"},
+    "zoo.commands": {"zoo", "datamodules"},
+    "zoo.arguments": set(),
+    "zoo.__main__": {"zoo.commands"},
 }  # fmt: skip
-OUTER = ("zoo.cli", "zoo.__main__", "zoo.hub", "zoo.lab")
+OUTER = ("zoo.cli", "zoo.__main__", "zoo.commands", "zoo.hub", "zoo.lab")
 
 
 def module_name(path: Path) -> str:

@@ -1,0 +1,37 @@
+"""Score a checkpoint against a data set.
+
+The data: -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
+"""
+
+import argparse
+from pathlib import Path
+
+from zoo.arguments import positive
+
+TAKES_MORE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which checkpoint, which scores, and of how much."""
+    parser.add_argument("checkpoint", type=Path, help="a run's last.ckpt or best.ckpt")
+    parser.add_argument(
+        "--metrics", default="fd,kd,is,prdc", help="of fd, kd, is, prdc, fid, kid (default: %(default)s)"
+    )
+    parser.add_argument("--n", type=positive, default=10_000, help="images and samples (default: %(default)s)")
+    parser.add_argument("--features", default=None, help="pixels8, fashion-cnn, ... (default: what suits the data)")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: %(default)s)")
+    parser.add_argument("--json", type=Path, default=None, help="write scores and all they depend on to this file")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Print a table, and write the file if one is asked for."""
+    from zoo.hub.evaluate import as_json, data_module, evaluate, table
+
+    measured = evaluate(
+        chosen.checkpoint, data_module(chosen.rest), scores=chosen.metrics.split(","), n=chosen.n,
+        split=chosen.split, features=chosen.features, seed=chosen.seed,
+    )  # fmt: skip
+    print(table(measured))
+    if chosen.json is not None:
+        chosen.json.write_text(as_json(measured))

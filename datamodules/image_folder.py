@@ -1,9 +1,9 @@
-"""Any folder of images, decoded once into memory."""
+"""Any folder of images, each decoded once."""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from datamodules.base import ImageData, Split
+from datamodules.decoded import remembered
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -35,6 +36,9 @@ class ImageFolder(ImageData):
     then the central square, resized by an antialiased bicubic filter. With channels 1 or 3,
     transparent images are laid on white.
 
+    The pixels are kept on disk (see `datamodules.decoded`), N C S² bytes a split, and mapped from there the next time
+    as long as no image changes.
+
     Args:
         root: the folder.
         image_size: S, one of 8, 16, 32, 64, 128.
@@ -42,6 +46,7 @@ class ImageFolder(ImageData):
         batch_size: images a batch, per rank.
         seed: of the shuffling and the flips, in [0, 2**32).
         flip: mirror every training image with probability 1/2, anew each epoch.
+        cache: false decodes anew in every process, into memory, and leaves nothing on disk.
 
     Raises ValueError for any other value, and at setup (or when `num_classes` is read) for a root
     that is no folder, a split without images, and a class in a held-out split that training lacks;
@@ -60,10 +65,16 @@ class ImageFolder(ImageData):
         batch_size: int = 64,
         seed: int = 0,
         flip: bool = False,
+        cache: bool = True,
     ) -> None:
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
         self.root = Path(root).expanduser()
-        self.flip = flip
+        self.flip, self.cache = flip, cache
+
+    def prepare_data(self) -> None:
+        """Decode once a machine, before the other ranks map what was kept."""
+        if self.cache:
+            self.splits = self.splits or self.load()
 
     @property
     def num_classes(self) -> int | None:
@@ -79,11 +90,13 @@ class ImageFolder(ImageData):
         return names if len(names) > 1 and all(len(part) > 1 for part in parts) else []
 
     def load(self) -> dict[str, Split]:
-        """Decode every image."""
+        """Decode every image, or map what was decoded before."""
         labels = {split: self._labels(split) for split in self._layout}
-        return {
-            split: Split(decode(paths, self.image_shape), labels[split]) for split, (_, paths) in self._layout.items()
-        }
+        return {split: Split(self._pixels(paths), labels[split]) for split, (_, paths) in self._layout.items()}
+
+    def _pixels(self, paths: Sequence[Path]) -> Tensor:
+        fresh = partial(decode, paths, self.image_shape)
+        return remembered(paths, self.image_shape, fresh) if self.cache else fresh()
 
     @cached_property
     def _layout(self) -> dict[str, tuple[Path, list[Path]]]:

@@ -15,6 +15,7 @@ from zoo.metrics import (
     kernel_distance,
     mode_coverage,
     mode_statistics,
+    neighbourhoods,
     prdc,
     precision_recall,
 )
@@ -253,6 +254,12 @@ class TestPrecisionRecall:
         density, coverage = density_coverage(normal(1000, 3), normal(1000, 3, 1))
         assert density.item() == pytest.approx(1, abs=0.06)
         assert coverage.item() == pytest.approx(1 - 0.5**5, abs=0.03)  # the paper's expectation at N = M
+
+    def test_all_four_at_once_are_the_two_and_the_two(self):
+        real, fake = normal(60, 4, 1), normal(50, 4, 2) + 0.3
+        precision, recall, density, coverage = neighbourhoods(real, fake, 3, 5)
+        assert (precision, recall) == precision_recall(real, fake, 3)
+        assert (density, coverage) == density_coverage(real, fake, 5)
 
     def test_collapse_is_dense_and_covers_little(self):
         density, coverage = density_coverage(normal(500, 2), 0.01 * normal(500, 2, 1))

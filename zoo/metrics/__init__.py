@@ -12,7 +12,7 @@ from zoo.metrics.frechet import Moments, frechet_distance
 from zoo.metrics.inception import inception_score
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.modes import ModeCoverage, ModeStatistics, mode_coverage, mode_statistics, stacked_modes
-from zoo.metrics.prdc import density_coverage, precision_recall
+from zoo.metrics.prdc import Neighbourhoods, density_coverage, neighbourhoods, precision_recall
 
 __all__ = [
     "PRDC",
@@ -24,12 +24,14 @@ __all__ = [
     "ModeHistogram",
     "ModeStatistics",
     "Moments",
+    "Neighbourhoods",
     "density_coverage",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
     "mode_coverage",
     "mode_statistics",
+    "neighbourhoods",
     "precision_recall",
     "stacked_modes",
 ]

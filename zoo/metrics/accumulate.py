@@ -20,7 +20,7 @@ from zoo.metrics.frechet import Moments, frechet_distance
 from zoo.metrics.inception import as_probabilities, inception_score
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.modes import ModeStatistics, mode_counts, statistics_of
-from zoo.metrics.prdc import density_coverage, precision_recall
+from zoo.metrics.prdc import neighbourhoods
 
 
 class FrechetDistance(Metric):
@@ -121,7 +121,7 @@ class KernelDistance(_Pairs):
 
 
 class PRDC(_Pairs):
-    """:func:`precision_recall` and :func:`density_coverage` of all rows, which it keeps; the same errors.
+    """:func:`neighbourhoods` of all rows, which it keeps; the same errors.
 
     Args:
         k: which neighbour precision's and recall's balls reach to.
@@ -138,8 +138,7 @@ class PRDC(_Pairs):
     def compute(self) -> dict[str, Tensor]:
         """Scalars by name: precision, recall, density, coverage."""
         real, fake = self._both()
-        values = (*precision_recall(real, fake, self.k), *density_coverage(real, fake, self.density_k))
-        return dict(zip(("precision", "recall", "density", "coverage"), values, strict=True))
+        return neighbourhoods(real, fake, self.k, self.density_k)._asdict()
 
 
 class InceptionScore(Metric):

@@ -53,9 +53,11 @@ def kernel_distance(
             f"kernel_distance: subset_size must be in 2..{min(len(x), len(y))}, the rows there are, got {subset_size}"
         )
     gamma = 1 / x.shape[1] if gamma is None else gamma
+    offset = torch.full((1, 1), coef, dtype=x.dtype, device=x.device)
 
     def total(u: Tensor, v: Tensor) -> Tensor:
-        return torch.stack([(gamma * rows @ v.T + coef).pow(degree).sum() for rows in torch.split(u, _ROWS)]).sum()
+        kernels = (torch.addmm(offset, rows, v.T, alpha=gamma).pow_(degree) for rows in torch.split(u, _ROWS))
+        return torch.stack([kernel.sum() for kernel in kernels]).sum()
 
     def within(u: Tensor) -> Tensor:
         """The mean of the kernel over pairs of different rows."""

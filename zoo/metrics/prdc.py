@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,24 @@ from zoo.metrics._checks import as_float64
 
 _ROWS = 1024  # of a distance matrix held at once
 _ZERO = 1e-13  # a squared distance below this share of the largest squared norms is rounding
+
+
+class Neighbourhoods(NamedTuple):
+    """Float64 scalars, in [0, 1] but for density, which has no upper bound."""
+
+    precision: Tensor
+    recall: Tensor
+    density: Tensor
+    coverage: Tensor
+
+
+def neighbourhoods(real: Tensor, fake: Tensor, k: int = 3, density_k: int = 5) -> Neighbourhoods:
+    """`precision_recall(real, fake, k)` and `density_coverage(real, fake, density_k)` for three matrices of distances.
+
+    Raises:
+        ValueError: as these do.
+    """
+    return _measured("neighbourhoods", real, fake, k, density_k)
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Tensor]:
@@ -29,13 +48,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[Tensor, Te
     Raises:
         ValueError: `k` < 1, a shape is wrong, there are k rows or fewer, or a value is not finite.
     """
-    real, fake = _checked("precision_recall", real, fake, k)
-    real_reach, fake_reach = _reach(real, k), _reach(fake, k)
-    precise, recalled = [], torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for rows, distance in _distances(fake, real):
-        precise.append((distance <= real_reach).any(1))
-        recalled |= (distance <= fake_reach[rows, None]).any(0)
-    return torch.cat(precise).double().mean(), recalled.double().mean()
+    return _measured("precision_recall", real, fake, k, k)[:2]
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
@@ -54,26 +67,32 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[Tensor, Te
     Raises:
         ValueError: `k` < 1, a shape is wrong, there are k rows or fewer, or a value is not finite.
     """
-    real, fake = _checked("density_coverage", real, fake, k)
-    reach = _reach(real, k)
-    inside, covered = [], torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for _, distance in _distances(fake, real):
-        holds = distance <= reach
+    return _measured("density_coverage", real, fake, k, k)[2:]
+
+
+def _measured(metric: str, real: Tensor, fake: Tensor, k: int, density_k: int) -> Neighbourhoods:
+    if min(k, density_k) < 1:
+        raise ValueError(f"{metric}: k must be at least 1, got {min(k, density_k)}")
+    real, fake = as_float64(metric, real, fake, least=max(k, density_k) + 1)
+    (real_reach, ball), (fake_reach,) = _reaches(real, k, density_k), _reaches(fake, k)
+    precise, inside = [], []
+    recalled, covered = torch.zeros(2, len(real), dtype=torch.bool, device=real.device)
+    for rows, distance in _distances(fake, real):
+        precise.append((distance <= real_reach).any(1))
+        recalled |= (distance <= fake_reach[rows, None]).any(0)
+        holds = distance <= ball
         inside.append(holds.sum(1))
         covered |= holds.any(0)
-    return torch.cat(inside).double().mean() / k, covered.double().mean()
+    means = [torch.cat(precise), recalled, torch.cat(inside), covered]
+    precision, recall, density, coverage = (values.double().mean() for values in means)
+    return Neighbourhoods(precision, recall, density / density_k, coverage)
 
 
-def _checked(metric: str, real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    if k < 1:
-        raise ValueError(f"{metric}: k must be at least 1, got {k}")
-    return as_float64(metric, real, fake, least=k + 1)
-
-
-def _reach(x: Tensor, k: int) -> Tensor:
-    """The squared distance of each row to its k-th nearest other, (N,)."""
+def _reaches(x: Tensor, *ks: int) -> Tensor:
+    """The squared distance of each row to its k-th nearest other, a row for each k, (len(ks), N)."""
     # the first is the row itself, at distance zero
-    return torch.cat([d.topk(k + 1, largest=False).values[:, k] for _, d in _distances(x, x)])
+    nearest = [d.topk(max(ks) + 1, largest=False).values[:, list(ks)] for _, d in _distances(x, x)]
+    return torch.cat(nearest).T
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:

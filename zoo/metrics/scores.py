@@ -9,7 +9,7 @@ from zoo.metrics.features.base import Features
 from zoo.metrics.frechet import frechet_distance
 from zoo.metrics.inception import inception_score
 from zoo.metrics.kernel import kernel_distance
-from zoo.metrics.prdc import density_coverage, precision_recall
+from zoo.metrics.prdc import neighbourhoods
 
 INCEPTION = "inception-v3-compat"
 SCORES = ("fd", "kd", "is", "prdc")
@@ -76,9 +76,7 @@ def compare(real: Features, fake: Features, wanted: Iterable[str], extractor: st
             else:
                 values[name] = float(inception_score(p, 1))
         elif score == "prdc":
-            found = (*precision_recall(x, y, 3), *density_coverage(x, y, 5))
-            names = ("precision", "recall", "density", "coverage")
-            values |= {score_name(n, extractor): float(v) for n, v in zip(names, found, strict=True)}
+            values |= {score_name(n, extractor): float(v) for n, v in neighbourhoods(x, y)._asdict().items()}
     return values
 
 

@@ -25,6 +25,7 @@ from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
 from zoo.metrics import ModeCoverage, mode_coverage
 from zoo.optim import Adam
+from zoo.schedules import Linear
 from zoo.stabilizers import InstanceNoise, SpectralNorm
 from zoo.variants.dragan import DRAGAN
 from zoo.variants.lsgan import LSGAN
@@ -68,6 +69,14 @@ def mdgan() -> GAN:
 
 FRESH = {"dynamics", "stabilizers"}  # given as functions, made anew for each game
 RMS = {"g_optimizer": lambda p: RMSprop(p, lr=1e-3), "d_optimizer": lambda p: RMSprop(p, lr=1e-3)}
+
+
+def decayed(batches: int) -> dict[str, Linear]:
+    """Both learning rates fall to 0 over the last half of the run."""
+    kimg = batches * BATCH / 1000
+    return dict.fromkeys(("g_scheduler", "d_scheduler"), Linear(end_kimg=kimg, start_kimg=kimg / 2))
+
+
 BETA2 = {"g_optimizer": lambda p: adam(p, 0.9), "d_optimizer": lambda p: adam(p, 0.9)}
 
 # method: (batches, game)
@@ -78,8 +87,11 @@ METHODS: dict[str, tuple[int, Callable[[], GAN]]] = {
     "spectral_norm": (6000, game(NSGAN, big, stabilizers=lambda: [SpectralNorm()])),
     "unrolled_1": (6000, game(UnrolledGAN, small, dynamics=lambda: Unrolled(1))),
     "unrolled_5": (6000, game(UnrolledGAN, small, dynamics=lambda: Unrolled(5))),
-    "gradient_regularized": (8000, game(MinimaxGAN, small, dynamics=lambda: GradientRegularized(0.5))),
-    "consensus": (6000, game(NSGAN, big, dynamics=lambda: Consensus(10.0), **RMS)),
+    "gradient_regularized": (
+        10000,
+        game(MinimaxGAN, small, dynamics=lambda: GradientRegularized(0.5), **decayed(10000)),
+    ),
+    "consensus": (10000, game(NSGAN, big, dynamics=lambda: Consensus(10.0), **RMS)),
     "wgan_gp": (15000, game(WGANGP, big, gp_weight=0.1, dynamics=lambda: Alternating(5), **BETA2)),
     "dragan_one_sided": (6000, game(DRAGAN, big, one_sided=True)),
     "instance_noise": (6000, game(NSGAN, big, stabilizers=lambda: [InstanceNoise(6000 * BATCH / 1000 * 0.75, 1.0)])),

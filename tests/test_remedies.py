@@ -183,6 +183,23 @@ def test_historical_averaging_starts_at_nothing_and_follows_the_mean() -> None:
     assert remedy.d_points == remedy.g_points == 5
 
 
+def test_historical_averaging_begins_where_loaded_weights_are() -> None:
+    gan = game(HistoricalAveraging(1.0))
+    with torch.no_grad():
+        for parameter in gan.parameters():
+            parameter.add_(1.0)
+    fit(gan, points(1))
+    assert gan.latest["loss/d/historical_averaging"] == 0
+
+
+def test_historical_averaging_takes_weights_of_any_layout() -> None:
+    """Kernels lie channels-last, and a wide one has no flat view."""
+    kernel = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last).weight
+    remedy = HistoricalAveraging(1.0)
+    remedy._present["g"] = [kernel]
+    assert torch.equal(remedy._vector("g"), kernel.detach().contiguous().flatten())
+
+
 def test_historical_averaging_stops_the_spiral() -> None:
     """Simultaneous steps of 0.1 on f = xy: the plain radius grows by √1.01 a step, the averaged one falls."""
     remedy = HistoricalAveraging(0.5)

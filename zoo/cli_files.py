@@ -86,6 +86,6 @@ def _known(class_path: str | None) -> list[str]:
     """The arguments of a class; none, if it is not known, which the parser then says."""
     try:
         found = find(class_path or "")
-    except (ImportError, AttributeError, ValueError):
+    except (ImportError, AttributeError, TypeError, ValueError):
         return []
     return parameters_of(found) if isinstance(found, type) else []

@@ -13,6 +13,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo import ranks
+from zoo.freezing import freeze
+from zoo.initial import InitFrom
 from zoo.noise import Noise
 from zoo.schedules import Schedule
 
@@ -31,6 +33,7 @@ class Engine(LightningModule, ABC):
         schedules: dict[str, Schedule | None],
         clip_norm: float | None,
         compile: bool,
+        init_from: InitFrom | str | None,
     ) -> None:
         super().__init__()
         if clip_norm is not None and clip_norm <= 0:
@@ -40,6 +43,9 @@ class Engine(LightningModule, ABC):
         self._try_optimizers()
         self.steps = self.images = self.g_moves = 0
         self.noise = Noise(torch.initial_seed())
+        self.init_from = InitFrom(init_from) if isinstance(init_from, str) else init_from
+        self.begun = self.init_from is None  # whether the networks have what they start from
+        self.frozen_names: Sequence[str] = ()
         self.latest: dict[str, Tensor | float] = {}
         self._parts: dict[str, tuple[list[nn.Parameter], list[nn.Module]]] = {}
 
@@ -84,6 +90,14 @@ class Engine(LightningModule, ABC):
             net = self.players().get(name) or self.get_submodule(name)
             self._parts[name] = list(net.parameters()), [m for m in net.modules() if m._buffers]
         return self._parts[name]
+
+    def freeze_parts(self, names: Sequence[str]) -> None:
+        """Keep modules or parameters as they are for good, see `zoo.freezing.freeze`; checkpoints remember them."""
+        try:
+            freeze(self, self.players(), names)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
+        self.frozen_names = names
 
     def optimizer_of(self, name: str) -> torch.optim.Optimizer:
         """A player's optimiser."""
@@ -130,6 +144,11 @@ class Engine(LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Give every rank its rows of one stream of noise; compile."""
+        if not self.begun and self.init_from is not None:
+            raise ValueError(
+                f"{type(self).__name__}: nothing was loaded from init_from {self.init_from.ref!r} yet; "
+                "call zoo.hub.finetune.begin(gan) before fit"
+            )
         self._parts.clear()
         if self.compiled:
             for net in self.players().values():
@@ -155,15 +174,27 @@ class Engine(LightningModule, ABC):
             "images": self.images,
             "g_moves": self.g_moves,
             "seed": self.noise.seed,
+            "frozen": list(self.frozen_names),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the counters and the seed back."""
+        """Take the counters and the seed back, and freeze what `init_from` says, or what was frozen if there is none.
+
+        The networks come from the checkpoint, so `init_from` is not read again.
+        """
         game = checkpoint.get("game")
         if game is None:
             raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
         self.steps, self.images = game["steps"], game["images"]
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
+        self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
+        self.begun = True
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: callbacks measure."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: callbacks measure."""
 
     def _try_optimizers(self) -> None:
         """Refuse impossible settings now, rather than when training begins."""

@@ -19,6 +19,7 @@ from torch.func import functional_call
 from zoo.dynamics import Alternating, Dynamics
 from zoo.engine import Engine
 from zoo.freezing import buffers_kept, evaluating, frozen
+from zoo.initial import InitFrom
 from zoo.joining import samplewise, split
 from zoo.noise import Noise
 from zoo.optim import Adam
@@ -47,6 +48,7 @@ class GAN(Engine):
             forget the initial weights; buffers are copied, not averaged.
         clip_norm: scale each player's gradient down to this norm where it is larger.
         compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.
+        init_from: a trained GAN to start from; `zoo.hub.finetune.begin` loads it, and the command line calls that.
 
     Raises:
         ValueError: where networks, stabilizers and objective do not go together.
@@ -70,9 +72,10 @@ class GAN(Engine):
         ema_decay: float | None = None,
         clip_norm: float | None = None,
         compile: bool = False,
+        init_from: InitFrom | str | None = None,
     ) -> None:
         optimizers = {"g": g_optimizer, "d": d_optimizer}
-        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm, compile)
+        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm, compile, init_from)
         name = type(self).__name__
         if getattr(discriminator, "energy", False) != self.energy_based:
             wanted = "an autoencoder (zoo.backbones.Autoencoder)" if self.energy_based else "scores, not energies"
@@ -366,12 +369,6 @@ class GAN(Engine):
             yield made
 
     # What Lightning asks for.
-
-    def validation_step(self, batch: Data, batch_idx: int) -> None:
-        """Nothing: callbacks measure."""
-
-    def test_step(self, batch: Data, batch_idx: int) -> None:
-        """Nothing: callbacks measure."""
 
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, (N, C, H, W) in [-1, 1]; a function of batch_idx."""

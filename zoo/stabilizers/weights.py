@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 from torch.nn.utils.parametrizations import spectral_norm
 
 from zoo.stabilizers.base import Stabilizer
@@ -149,6 +148,13 @@ class HistoricalAveraging(Stabilizer):
             self.register_buffer(f"{player}_mean", self._vector(player).detach().clone())
             self.register_buffer(f"{player}_points", torch.ones((), dtype=torch.int64))
 
+    @torch.no_grad()
+    def begin(self, gan: GAN) -> None:
+        """Begin them anew on the first batch: weights may have been loaded since."""
+        if gan.steps == 0:
+            for player in self._present:
+                self.get_buffer(f"{player}_mean").copy_(self._vector(player))
+
     def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
         """D's distance from its past, as `historical_averaging`."""
         return {"historical_averaging": self._term("d")}
@@ -176,7 +182,7 @@ class HistoricalAveraging(Stabilizer):
         return f"weight={self.weight}"
 
     def _vector(self, player: str) -> Tensor:
-        return parameters_to_vector(self._present[player])
+        return torch.cat([parameter.reshape(-1) for parameter in self._present[player]])
 
     def _term(self, side: str) -> Tensor:
         """Of whoever moves: the others are frozen by now."""

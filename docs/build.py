@@ -7,26 +7,14 @@ numbers and deviations are those of the class's docstring; only "Results" is wri
 
 import inspect
 import re
-import sys
 from pathlib import Path
 
 from zoo.gan import GAN
+from zoo.hub.card import equations, paper
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- members: written by docs/build.py -->\n", "<!-- end of members -->"
-
-
-def paper(member: type[GAN]) -> str:
-    """Authors, year and title, as in the docstring's first paragraph."""
-    first = _docstring(member).split("\n\n")[0]
-    return " ".join(first.split()).partition(": ")[2].rstrip(".")
-
-
-def equations(member: type[GAN]) -> list[str]:
-    """The indented lines of the docstring, spaces folded, one equation a line."""
-    lines = [line for line in _docstring(member).splitlines() if line.startswith("    ")]
-    return [re.sub(r"\s+", " ", line.strip()) for line in lines]
 
 
 def configurations(member: type[GAN]) -> list[str]:
@@ -141,10 +129,6 @@ def _table(heads: tuple[str, str], rows: dict[str, str]) -> str:
         return "None."
     body = [f"| `{key}` | {text.replace('|', '∣')} |" for key, text in rows.items()]
     return "\n".join([f"| {heads[0]} | {heads[1]} |", "| --- | --- |", *body])
-
-
-def _docstring(member: type[GAN]) -> str:
-    return inspect.getdoc(sys.modules[member.__module__]) or ""
 
 
 def main() -> None:

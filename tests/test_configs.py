@@ -11,6 +11,7 @@ import zoo
 from tests.games import required, same, snapshot
 from zoo.cli import ROOT, main
 from zoo.gan import GAN
+from zoo.hub.export import export
 
 VARIANTS = sorted(p for p in ROOT.glob("configs/*.yaml") if "variant" in yaml.safe_load(p.read_text()))
 OWN = [p for p in VARIANTS if f"variants.{p.stem}." in p.read_text()]  # an objective as its paper has it
@@ -61,6 +62,9 @@ def test_a_variant_trains_saves_and_samples(config: Path, watched: list[str], tm
     assert type(loaded) is type(gan)
     assert same(snapshot(loaded), snapshot(gan))
     assert torch.equal(loaded.sample(9, seed=1), gan.sample(9, seed=1))
+    published = zoo.from_pretrained(export(run / "last.ckpt", tmp_path / "published", n_samples=4))
+    assert same(snapshot(published), snapshot(gan))
+    assert torch.equal(published.sample(9, seed=1), gan.sample(9, seed=1))
 
 
 @pytest.mark.parametrize("config", OWN, ids=lambda p: p.stem)

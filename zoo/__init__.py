@@ -3,13 +3,14 @@
     from zoo import backbones, variants
     gan = variants.WGANGP(backbones.DCGANGenerator((1, 32, 32)), backbones.DCGANDiscriminator((1, 32, 32), norm="none"))
 
-`zoo.GAN` is the game that every variant plays, `zoo.load` reads a checkpoint of a run.
+`zoo.GAN` is the game that every variant plays, `zoo.load` reads a checkpoint of a run, and `zoo.from_pretrained` a
+published one, by name or from a folder.
 """
 
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["GAN", "__version__", "load"]
+__all__ = ["GAN", "__version__", "from_pretrained", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from zoo.hub.load import load
 
         return load
+    if name == "from_pretrained":
+        from zoo.hub.pretrained import from_pretrained
+
+        return from_pretrained
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")

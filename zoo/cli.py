@@ -196,10 +196,18 @@ class ZooCLI(LightningCLI):
         """A constructor that refuses its arguments is a mistake in the configuration: one line, status 2."""
         try:
             super().instantiate_classes()
+            self._keep_recipe()
+            if self.model.init_from is not None and self.subcommand and not self._get(self.config, "ckpt_path"):
+                from zoo.hub.finetune import begin
+
+                begin(self.model)
         except (ValueError, MisconfigurationException) as error:
             if hasattr(self, "run"):
                 self.run.discard()
             self.parser.error(str(error))
+
+    def _keep_recipe(self) -> None:
+        """A checkpoint says how to build the model again."""
         recipe = _plain(self._get(self.config, "model"))
         self.model.save_hyperparameters(
             {
@@ -276,14 +284,14 @@ def _hush() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def main(args: list[str] | None = None) -> ZooCLI:
+def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
     _hush()
     variants()
     Parser.given = args or []
     defaults = {"default_config_files": [str(ROOT / "configs" / "default.yaml")]}
     try:
-        return ZooCLI(
+        return kind(
             GAN,
             LightningDataModule,
             subclass_mode_model=True,
@@ -292,7 +300,7 @@ def main(args: list[str] | None = None) -> ZooCLI:
             save_config_callback=SaveConfig,
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs=dict.fromkeys(ZooCLI.subcommands(), defaults),
+            parser_kwargs=dict.fromkeys(kind.subcommands(), defaults),
             args=args,
         )
     except ValueError as error:

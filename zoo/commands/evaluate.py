@@ -1,4 +1,4 @@
-"""Score a checkpoint against a data set.
+"""Score a trained GAN against a data set.
 
 The data: -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
 """
@@ -12,8 +12,8 @@ TAKES_MORE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which checkpoint, which scores, and of how much."""
-    parser.add_argument("checkpoint", type=Path, help="a run's last.ckpt or best.ckpt")
+    """Which GAN, which scores, and of how much."""
+    parser.add_argument("ref", help="a run's last.ckpt or best.ckpt, a published folder, or a name of the catalogue")
     parser.add_argument(
         "--metrics", default="fd,kd,is,prdc", help="of fd, kd, is, prdc, fid, kid (default: %(default)s)"
     )
@@ -29,7 +29,7 @@ def run(chosen: argparse.Namespace) -> None:
     from zoo.hub.evaluate import as_json, data_module, evaluate, table
 
     measured = evaluate(
-        chosen.checkpoint, data_module(chosen.rest), scores=chosen.metrics.split(","), n=chosen.n,
+        chosen.ref, data_module(chosen.rest), scores=chosen.metrics.split(","), n=chosen.n,
         split=chosen.split, features=chosen.features, seed=chosen.seed,
     )  # fmt: skip
     print(table(measured))

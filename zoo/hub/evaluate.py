@@ -12,14 +12,14 @@ from lightning.pytorch import LightningDataModule
 from tqdm import tqdm
 
 from zoo.callbacks.evaluation import Evaluation, Measured, own_extractor, own_modes, real_images
-from zoo.hub.load import load
+from zoo.hub.pretrained import trained
 from zoo.loggers import encode
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
 
 
 def evaluate(
-    checkpoint: Path,
+    ref: str | Path,
     data: LightningDataModule,
     *,
     scores: Sequence[str],
@@ -28,10 +28,10 @@ def evaluate(
     features: str | None = None,
     seed: int = 0,
 ) -> Measured:
-    """The scores of a checkpoint in full: up to `n` images of a split, and `n` samples.
+    """The scores of a trained GAN in full: up to `n` images of a split, and `n` samples.
 
     Args:
-        checkpoint: of a run of `train.py`.
+        ref: a run's .ckpt, or a published GAN as for `zoo.from_pretrained`.
         data: whose images; it is set up here.
         scores: of `zoo.metrics.scores`; fid and kid ask for Inception v3.
         n: images, all if the split has fewer, and samples.
@@ -43,10 +43,10 @@ def evaluate(
         ValueError: for a checkpoint that cannot be loaded or makes other images than the data's, an unknown score or
             extractor, weights that cannot be had, and fewer images or samples than features.
     """
-    gan = load(checkpoint)
+    gan = trained(ref)
     made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
     if made is not None and wanted is not None and tuple(made) != tuple(wanted):
-        raise ValueError(f"{checkpoint} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
+        raise ValueError(f"{ref} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
     if features is None and {"fid", "kid"} & set(scores):
         features = INCEPTION
     extractor = None if features is None else named(features)

@@ -1,0 +1,190 @@
+"""What a run's folder tells of a training, without what is nobody else's business.
+
+Paths of this machine, the data's root and whatever looks like a secret are left out of all that is read here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.loggers import decode
+from zoo.metrics.scores import score_name
+
+_PRIVATE = {"root", "default_root_dir", "ckpt_path", "save_dir", "logger", "dirpath"}
+_SECRET = re.compile(r"(^|_)(key|token|secret|password|credentials?)(_|$)", re.IGNORECASE)
+_PLACE = re.compile(r"[/~\\]|\.\.|\w:[/\\]|file:")  # how the name of a place on a machine begins
+_MACHINE = {"accelerator", "strategy", "devices", "num_nodes", "plugins", "profiler"}  # of the trainer: chosen anew
+
+
+def public(value: Any) -> Any:
+    """Plain values without private entries and without places of a machine."""
+    if isinstance(value, Mapping):
+        return {key: public(part) for key, part in value.items() if not _is_private(key) and not _is_place(part)}
+    if isinstance(value, list | tuple):
+        return [public(part) for part in value if not _is_place(part)]
+    return value
+
+
+def record(run: Path) -> dict[str, Any]:
+    """The run's `run.json`, with the command cleaned; empty if there is none."""
+    path = run / "run.json"
+    if not path.is_file():
+        return {}
+    told = json.loads(path.read_text())
+    return {**public(told), "command": _command(told["command"])}
+
+
+def configuration(run: Path) -> dict[str, Any] | None:
+    """The run's `config.yaml`, to repeat it elsewhere; None without one, or if it began from a file of this machine."""
+    told = _configuration(run)
+    if told is None:
+        return None
+    begun = told["model"]["init_args"].get("init_from")
+    if begun and not _can_be_found(begun if isinstance(begun, str) else begun["ref"]):
+        return None
+    kept = {"seed_everything", "variant", "dataset", "budget", "trainer", "model", "data"}
+    told = public({key: value for key, value in told.items() if key in kept})
+    told["trainer"] = {k: v for k, v in told["trainer"].items() if v is not None and k not in _MACHINE}
+    return told
+
+
+def data(run: Path) -> dict[str, Any] | None:
+    """The data of the run, their class by its short name; None if it has no `config.yaml`."""
+    told = _configuration(run)
+    if told is None:
+        return None
+    path, arguments = told["data"]["class_path"], told["data"].get("init_args") or {}
+    return {"class_path": path.rpartition(".")[2], "init_args": public(arguments)}
+
+
+def scores(run: Path, kimg: float) -> dict[str, Any] | None:
+    """What was measured of a run until `kimg`, as the rows of its `scores.jsonl`; None if nothing was.
+
+    Returns:
+        ``name``, the score, as "fd/fashion-cnn"; ``final``, the cheap measurement at `kimg` itself; ``best``, that of
+        the lowest score; and ``full``, the full measurement at `kimg`. The last three are null where there is none.
+    """
+    rows = [row for row in _rows(run / "scores.jsonl") if row["kimg"] <= kimg]
+    if not rows:
+        return None
+    extractor = rows[-1]["extractor"]
+    name = score_name("fd", extractor)
+    rows = [row for row in rows if row["extractor"] == extractor]
+    cheap = [row for row in rows if name in row["scores"]]
+    full = [row for row in rows if f"full/{name}" in row["scores"]]
+    measured = [row for row in cheap if math.isfinite(decode(row["scores"][name]))]
+    return {
+        "name": name,
+        "final": _at(kimg, cheap),
+        "best": min(measured, key=lambda row: row["scores"][name], default=None),
+        "full": _at(kimg, full),
+    }
+
+
+def seeds(run: Path, others: Sequence[Path]) -> list[dict[str, Any]]:
+    """How the same training ended with each seed: ``seed``, ``score`` and ``best``, in the order of seeds.
+
+    Raises:
+        ValueError: for a run without a score, two of one seed, and runs that differ in more than their seed.
+    """
+    if not others:
+        return []
+    rows = {}
+    for folder in (run, *others):
+        told = record(folder)
+        score = (told.get("result") or {}).get("score")
+        if not score or score["last"] is None:
+            raise ValueError(f"--seeds: {folder} is no run that was measured at its end")
+        _refuse_another_training(run, folder)
+        if told["seed"] in rows:
+            raise ValueError(f"--seeds: {folder} has seed {told['seed']}, as another run has")
+        rows[told["seed"]] = {"seed": told["seed"], "score": score["last"], "best": score["best"]}
+    return [rows[seed] for seed in sorted(rows)]
+
+
+def training(run: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
+    """How the training went: its facts from `run.json`, its configuration, and the seeds of all its runs."""
+    told = record(run)
+    result = told.get("result") or {}
+    return {
+        **{key: told.get(key) for key in ("seed", "device", "ranks", "versions", "git", "command", "status", "ended")},
+        **{key: result.get(key) for key in ("seconds", "images_per_second")},
+        "run_kimg": result.get("kimg"),
+        "seeds": seeds(run, others),
+        "config": configuration(run),
+    }
+
+
+def _configuration(run: Path) -> dict[str, Any] | None:
+    path = run / "config.yaml"
+    return yaml.safe_load(path.read_text()) if path.is_file() else None
+
+
+def _refuse_another_training(run: Path, other: Path) -> None:
+    mine, theirs = _conditions(run), _conditions(other)
+    for key in mine.keys() | theirs.keys():
+        if mine.get(key) != theirs.get(key):
+            raise ValueError(f"--seeds: {other} is another training than {run}: they differ in {key}")
+
+
+def _conditions(run: Path) -> dict[str, Any]:
+    """All that a training depends on but its seed."""
+    told = record(run)
+    config = {key: value for key, value in (configuration(run) or {}).items() if key != "seed_everything"}
+    return {**config, "variant": told["variant"], "dataset": told["dataset"], "kimg": told["result"]["kimg"]}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The measurements of a run, without those that a resumed run has taken again."""
+    rows: list[dict[str, Any]] = []
+    if not path.is_file():
+        return rows
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        while rows and rows[-1]["kimg"] > row["kimg"]:
+            rows.pop()
+        rows.append(row)
+    return rows
+
+
+def _at(kimg: float, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((row for row in reversed(rows) if row["kimg"] == kimg), None)
+
+
+def _is_private(key: str) -> bool:
+    return key in _PRIVATE or _SECRET.search(key) is not None
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) and (_PLACE.match(value) is not None or str(Path.home()) in value)
+
+
+def _can_be_found(ref: str) -> bool:
+    """Whether a reference means the same on another machine."""
+    return ref.startswith(("hf:", "wandb:")) or not (_is_place(ref) or "/" in ref or ref.endswith(".ckpt"))
+
+
+def _command(text: str) -> str | None:
+    """`python train.py ...` without its private words; None for another program."""
+    words = shlex.split(text)
+    start = next((i for i, word in enumerate(words) if Path(word).name == "train.py"), None)
+    return None if start is None else shlex.join(["python", "train.py", *_public_words(words[start + 1 :])])
+
+
+def _public_words(words: Sequence[str]) -> Iterator[str]:
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        key, equals, value = word.partition("=")
+        taken = [] if equals or not key.startswith("-") or not left or left[0].startswith("--") else [left.pop(0)]
+        hidden = any(_is_private(part) for part in key.lstrip("-").split("."))
+        if not hidden and not any(_is_place(part) for part in (key, value, *taken)):
+            yield from (word, *taken)

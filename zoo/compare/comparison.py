@@ -1,0 +1,281 @@
+"""From runs to the numbers of a comparison."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from zoo.compare.runs import Point, Run, find_runs, read_run
+from zoo.compare.scores import Measure, scores
+from zoo.compare.statistics import Summary, bootstrap_interval, holm, permutation_p, summarise, wins
+
+When = Literal["best", "final"]
+
+# What does not tell configurations apart: names, seeds, and where a run reads and writes.
+_OF_A_RUN = (
+    "variant", "dataset", "seed_everything", "data.seed", "ckpt_path", "weights_only", "trainer.default_root_dir",
+    "trainer.logger",
+)  # fmt: skip
+_NOT_DATA = ("data.batch_size", "data.num_workers", "data.seed")
+
+
+class Duel(NamedTuple):
+    """One variant against another, on one score."""
+
+    wins: float
+    """Pairs of seeds in which the first is better, ties counted half."""
+    pairs: int
+    p: float
+    """See :func:`zoo.compare.statistics.permutation_p`."""
+    p_holm: float
+    """Raised for the number of duels of the same matrix."""
+
+
+Matrix = dict[tuple[str, str], Duel]
+
+
+class Difference(NamedTuple):
+    """The variant of the best mean against the next."""
+
+    first: str
+    second: str
+    difference: float
+    """mean(first) - mean(second)."""
+    interval: tuple[float, float] | None
+    """Bootstrap, 95 %; None where either has one seed."""
+    duel: Duel
+    comparisons: int
+    """Duels that `p_holm` is raised for."""
+    seeds: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """Runs of one configuration on one data set, which differ in nothing but their seeds.
+
+    Attributes:
+        label: the configuration's name, with what sets it apart from others of that name.
+        runs: those that count, one a seed.
+        others: those whose seed another run counts for.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+    others: tuple[Run, ...]
+    _summaries: dict[tuple[Measure, When], Summary] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def scores(self) -> list[dict[Measure, list[Point]]]:
+        """Of each run that counts."""
+        return [scores(run) for run in self.runs]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What its runs have in common."""
+        return configuration(self.runs[0]) or {}
+
+    def summary(self, measure: Measure, when: When) -> Summary:
+        """Over seeds, of those runs that were measured so."""
+        if (measure, when) not in self._summaries:
+            measured = [found[measure] for found in self.scores if measure in found]
+            values = [measure.best(points) if when == "best" else points[-1].value for points in measured]
+            self._summaries[measure, when] = summarise(values)
+        return self._summaries[measure, when]
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that ran on one data set; variants in the order of their best score."""
+
+    dataset: str
+    variants: list[Variant]
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """Of all runs: distances first, then by name and protocol."""
+        found = {measure for variant in self.variants for scores in variant.scores for measure in scores}
+        return sorted(found, key=lambda m: (not m.distance, m.key.startswith("full/"), m.key, str(m.protocol)))
+
+    @cached_property
+    def headlines(self) -> list[Measure]:
+        """The measures that order variants: one, unless runs were measured in different ways."""
+        return [measure for measure in self.measures if measure.distance] or self.measures[:1]
+
+    def matrix(self, measure: Measure, when: When) -> Matrix:
+        """Every variant that has this score against every other; `[a, b]` and `[b, a]` are of one duel."""
+        values = {v.label: v.summary(measure, when).values for v in self.variants}
+        pairs = list(combinations([label for label in values if values[label]], 2))
+        lower = measure.lower_is_better
+        ps = [permutation_p(values[a], values[b], lower_is_better=lower) for a, b in pairs]
+        found: Matrix = {}
+        for (a, b), p, raised in zip(pairs, ps, holm(ps), strict=True):
+            n = len(values[a]) * len(values[b])
+            won = wins(values[a], values[b], lower_is_better=lower)
+            found[a, b], found[b, a] = Duel(won, n, p, raised), Duel(n - won, n, p, raised)
+        return found
+
+    def difference(self, measure: Measure, when: When = "best") -> Difference | None:
+        """The two best means; None with fewer than two."""
+        sign = 1 if measure.lower_is_better else -1
+        means = [(v.label, s) for v in self.variants if (s := v.summary(measure, when)).mean is not None]
+        ranked = sorted(means, key=lambda pair: sign * (pair[1].mean or 0.0))
+        if len(ranked) < 2:
+            return None
+        (first, a), (second, b) = ranked[:2]
+        x, y = ([v for v in s.values if math.isfinite(v)] for s in (a, b))
+        interval = bootstrap_interval(x, y) if min(len(x), len(y)) > 1 else None
+        matrix = self.matrix(measure, when)
+        duel, sizes = matrix[first, second], (len(a.values), len(b.values))
+        return Difference(first, second, sum(x) / len(x) - sum(y) / len(y), interval, duel, len(matrix) // 2, sizes)
+
+    @cached_property
+    def differing(self) -> dict[str, dict[str, Any]]:
+        """Configuration keys that differ between variants, {key: {label: value}}; a label may lack the key."""
+        return differing({v.label: v.config for v in self.variants if v.config})
+
+    @cached_property
+    def common(self) -> dict[str, Any]:
+        """The configuration keys that all variants agree on."""
+        known = [v.config for v in self.variants if v.config]
+        return {key: value for key, value in (known or [{}])[0].items() if key not in self.differing}
+
+    def notes(self) -> Iterator[str]:
+        """What makes these runs less comparable than they look."""
+        runs = [run for variant in self.variants for run in variant.runs]
+        if len(self.headlines) > 1:
+            yield (
+                f"The distance was measured in {len(self.headlines)} ways, which differ in features, numbers of images "
+                "or split: each has a table of its own, and no number of one compares with a number of another."
+            )
+        kimg = [run.kimg for run in runs]
+        if max(kimg) > 1.05 * min(kimg):
+            yield f"The runs are not equally long, {min(kimg):.4g} to {max(kimg):.4g} kimg: the longer are favoured."
+        for key in self.differing:
+            if key.startswith("data.") and key not in _NOT_DATA:
+                yield f"The data themselves differ in {key}: scores may not be comparable."
+        devices = sorted({str(run.record.get("device")) for run in runs})
+        if len(devices) > 1:
+            yield f"Wall clock is of different devices: {', '.join(devices)}."
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, by data set."""
+
+    sections: list[Section]
+    labels: list[str] = field(init=False)
+    """Of all variants, in the order in which they appear."""
+
+    def __post_init__(self) -> None:
+        labels = dict.fromkeys(v.label for section in self.sections for v in section.variants)
+        object.__setattr__(self, "labels", list(labels))
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, those that do not count too."""
+        return [r for section in self.sections for v in section.variants for r in (*v.runs, *v.others)]
+
+
+def compare(paths: Iterable[str | Path]) -> Comparison:
+    """Read runs, and folders of runs, and put them side by side.
+
+    Raises:
+        ValueError: a path is no run and holds none, or a file of a run is not what a run writes.
+    """
+    by_data: dict[str, dict[str, list[Run]]] = {}
+    for run in map(read_run, find_runs(paths)):
+        by_data.setdefault(run.dataset, {}).setdefault(run.variant, []).append(run)
+    sections = []
+    for dataset, by_name in sorted(by_data.items()):
+        section = Section(dataset, [v for name, runs in sorted(by_name.items()) for v in _variants(name, runs)])
+        sections.append(Section(dataset, sorted(section.variants, key=lambda v: (*_rank(section, v), v.label))))
+    return Comparison(sections)
+
+
+def problems(run: Run) -> Iterator[str]:
+    """What a reader must know before believing a run's numbers."""
+    if run.status == "running":
+        yield f"still running, or killed, at {run.kimg:.4g} kimg"
+    elif run.status != "finished":
+        yield f"{run.status} at {run.kimg:.4g} kimg" + (f": {run.error}" if run.error else "")
+    if not run.rows:
+        yield "nothing was logged"
+    measured = scores(run)
+    if not measured:
+        yield "no scores"
+    for measure, points in measured.items():
+        lost = sum(not math.isfinite(point.value) for point in points)
+        if measure.distance and lost:
+            end = "" if math.isfinite(points[-1].value) else ", the last too"
+            yield f"{measure.key} is NaN or infinite in {lost} of {len(points)} measurements{end}"
+        if measure.distance and measure.protocol.fewer_samples_than_features:
+            yield f"{measure.key} was taken of fewer samples than features, and means little"
+    if run.config is None:
+        yield "no config.yaml: whether its configuration is the others' cannot be told"
+
+
+def configuration(run: Run) -> dict[str, Any] | None:
+    """A run's configuration without what is only this run's."""
+    if run.config is None:
+        return None
+    return {key: value for key, value in run.config.items() if not key.startswith(_OF_A_RUN)}
+
+
+def differing(configs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The keys whose value is not the same in all, with the value of each that has it."""
+    keys = dict.fromkeys(key for config in configs.values() for key in config)
+    table = {key: {label: config[key] for label, config in configs.items() if key in config} for key in keys}
+    return {k: row for k, row in table.items() if len(row) < len(configs) or len(set(map(_frozen, row.values()))) > 1}
+
+
+def _variants(name: str, runs: Sequence[Run]) -> Iterator[Variant]:
+    """Split the runs of one name by configuration."""
+    by_config: dict[str, list[Run]] = {}
+    for run in runs:
+        by_config.setdefault(_frozen(configuration(run)), []).append(run)
+    apart = differing({frozen: configuration(alike[0]) or {} for frozen, alike in by_config.items()})
+    for frozen, told in _told_apart(list(by_config), apart).items():
+        alike = by_config[frozen]
+        what = "no config.yaml" if alike[0].config is None else ", ".join(told)
+        yield Variant(f"{name} · {what}" if len(by_config) > 1 else name, *_one_a_seed(alike))
+
+
+def _told_apart(configs: Sequence[str], apart: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Of each configuration as many differing values, the first of them first, as no other has."""
+    told: dict[str, tuple[str, ...]] = dict.fromkeys(configs, ())
+    for key, row in apart.items():
+        if len(set(told.values())) == len(configs):
+            break
+        longer = {c: (*told[c], f"{key.rpartition('.')[2]}={row.get(c, 'none')}") for c in configs}
+        if len(set(longer.values())) > len(set(told.values())):
+            told = longer
+    return told
+
+
+def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """Of the runs of one seed the newest counts, and a finished one before any other."""
+    chosen: dict[Any, Run] = {}
+    for run in sorted(runs, key=lambda r: (r.status == "finished", str(r.record.get("started")))):
+        data_seed = (run.config or {}).get("data.seed")
+        chosen[run.folder if run.seed is None else (run.seed, data_seed)] = run
+    counting = tuple(run for run in runs if run in chosen.values())
+    return counting, tuple(run for run in runs if run not in counting)
+
+
+def _rank(section: Section, variant: Variant) -> tuple[float, ...]:
+    """Best means first, by the first headline that the variant has."""
+    for i, measure in enumerate(section.headlines):
+        mean = variant.summary(measure, "best").mean
+        if mean is not None:
+            return i, mean if measure.lower_is_better else -mean
+    return len(section.headlines), 0.0
+
+
+def _frozen(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,69 @@
+"""Which logged numbers are scores of quality, which way they go, and what each was measured with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zoo.compare.runs import Point, Protocol, Run
+
+LOWER_IS_BETTER = {
+    "fid": True, "fd": True, "kid": True, "kd": True, "is": False,
+    "precision": False, "recall": False, "density": False, "coverage": False,
+    "modes/covered": False, "modes/populated": False, "modes/high_quality": False, "modes/missing": True,
+    "modes/kl": True,
+}  # fmt: skip
+FULL = "full/"
+
+
+class Measure(NamedTuple):
+    """A score under a protocol: what one column holds, and nothing else."""
+
+    key: str  # as it is logged: fd/digits-cnn, full/kd/digits-cnn, modes/covered
+    protocol: Protocol
+
+    @property
+    def kind(self) -> str:
+        """What :data:`LOWER_IS_BETTER` calls it."""
+        return kind_of(self.key)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Which way it goes."""
+        return LOWER_IS_BETTER[self.kind]
+
+    @property
+    def distance(self) -> bool:
+        """Whether it is the Fréchet distance taken during training, which a run keeps its best checkpoint by."""
+        return self.kind in {"fid", "fd"} and not self.key.startswith(FULL)
+
+    def best(self, points: Sequence[Point]) -> float:
+        """The best finite value; NaN if there is none."""
+        finite = [point.value for point in points if math.isfinite(point.value)]
+        return (min if self.lower_is_better else max)(finite, default=math.nan)
+
+
+def kind_of(key: str) -> str:
+    """`fd` of `full/fd/digits-cnn`, `modes/kl` of `modes/kl`; empty for what is no score."""
+    name = key.removeprefix(FULL)
+    kind = name if name.startswith("modes/") else name.partition("/")[0]
+    derived = name.endswith(("_real", "/std"))
+    return kind if kind in LOWER_IS_BETTER and not derived else ""
+
+
+def scores(run: Run) -> dict[Measure, list[Point]]:
+    """The scores of a run, in the order in which they were measured.
+
+    The protocol of a score that `scores.jsonl` does not know is the features in its name, and otherwise unknown.
+    """
+    found: dict[Measure, list[Point]] = {}
+    for key, points in run.series.items():
+        if not kind_of(key):
+            continue
+        named = key.removeprefix(FULL).removeprefix(kind_of(key)).removeprefix("/") or None
+        unknown = Protocol(named, *[None] * (len(Protocol._fields) - 1))
+        for point in points:
+            measure = Measure(key, run.protocols.get((key, point.kimg), unknown))
+            found.setdefault(measure, []).append(point)
+    return found

@@ -1,4 +1,4 @@
-"""Write what follows from the code: README's table of members, and a page for each. `python docs/build.py`.
+"""Write what follows from the code: README's tables, and a page for each member. `python docs/build.py`.
 
 A member's paper and equations are those of its module's docstring: the first line, "Name: authors year, ...", and the
 indented lines below it. Its configurations are the files of `configs/` that name its class. A page's arguments, logged
@@ -10,11 +10,12 @@ import re
 from pathlib import Path
 
 from zoo.gan import GAN
+from zoo.hub import catalogue
 from zoo.hub.card import equations, paper
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- members: written by docs/build.py -->\n", "<!-- end of members -->"
+TABLES = ("members", "catalogue")  # README has each between two marks
 
 
 def configurations(member: type[GAN]) -> list[str]:
@@ -34,10 +35,13 @@ def table() -> str:
 
 
 def readme() -> str:
-    """README.md with a fresh table."""
+    """README.md with fresh tables."""
     text = (ROOT / "README.md").read_text()
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + table() + END + rest.split(END)[1]
+    for name, rows in zip(TABLES, (table(), catalogue.markdown(catalogue.entries()) + "\n"), strict=True):
+        begin, end = f"<!-- {name}: written by docs/build.py -->\n", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        text = before + begin + rows + end + rest.split(end)[1]
+    return text
 
 
 COMMON_LOGS = {

@@ -42,13 +42,14 @@ ALLOWED = {
     "zoo.cli_files": {"zoo.cli_errors"},
     "zoo.cli": {"zoo", "datamodules"},
     "zoo.compare": {"zoo", "zoo.compare", "zoo.loggers"},
+    "zoo.dashboard": {"zoo"},
     "zoo.lab": {"zoo", "datamodules"},
     "zoo.protocol": {"zoo"},
     "zoo.commands": {"zoo", "datamodules"},
     "zoo.arguments": set(),
     "zoo.__main__": {"zoo.commands"},
 }  # fmt: skip
-OUTER = ("zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.hub", "zoo.lab", "zoo.protocol")
+OUTER = ("zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.dashboard", "zoo.hub", "zoo.lab", "zoo.protocol")
 
 
 def module_name(path: Path) -> str:

@@ -49,7 +49,9 @@ ALLOWED = {
     "zoo.arguments": set(),
     "zoo.__main__": {"zoo.commands"},
 }  # fmt: skip
-OUTER = ("zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.dashboard", "zoo.hub", "zoo.lab", "zoo.protocol")
+OUTER = (
+    "zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.dashboard", "zoo.hub", "zoo.lab", "zoo.protocol",
+)  # fmt: skip
 
 
 def module_name(path: Path) -> str:

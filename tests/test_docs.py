@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+from zoo.lab import page
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
@@ -35,3 +36,8 @@ def test_every_member_has_its_page() -> None:
         assert [h[3:].split(",")[0] for h in heads] == [
             "Usage", "What each logged number means", "Implementation", "Results",
         ]  # fmt: skip
+
+
+def test_the_labs_page_is_made_of_what_was_saved_beside_it(monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert (ROOT / "docs/lab.md").read_text() == page(Path("docs/lab")), "run `python -m zoo lab --all -o docs/lab`"

@@ -21,6 +21,7 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 
 import datamodules
 import zoo.backbones  # noqa: F401 - lets short class names be used
@@ -108,11 +109,10 @@ class Run:
         return (told["variant"], told["dataset"]) == (self.variant, self.dataset)
 
     def _new_folder(self, root: Path) -> Path:
-        """Ranks started by rank 0 learn its choice from the environment."""
-        chosen = os.environ.get("GAN_ZOO_RUN_FOLDER")
-        if chosen and os.environ.get("LOCAL_RANK", "0") != "0":
-            return Path(chosen)
+        """Rank 0 makes it. Ranks that it started learn of it from the environment; all others write nothing."""
         stem = f"{self.variant}-{self.dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+            return Path(os.environ.get("GAN_ZOO_RUN_FOLDER") or root / stem)
         root.mkdir(parents=True, exist_ok=True)
         for count in itertools.count():
             folder = root / (f"{stem}-{count}" if count else stem)

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,15 @@ def test_ctrl_c_finishes_the_batch_and_gives_the_handler_back(tmp_path: Path) ->
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     class Pressed(Counter):
         def training_step(self, batch: list[Tensor], batch_idx: int) -> None:

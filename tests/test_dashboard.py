@@ -14,13 +14,12 @@ import yaml
 
 import zoo.dashboard
 from tests.fakes.calls import Calls
-from tests.fakes.wandb import FakeWandb
+from tests.fakes.wandb import KEY, FakeWandb
 from zoo.__main__ import main
 from zoo.dashboard.keys import Keys, features_of
 from zoo.loggers import read_metrics
 
 ROOT = Path(__file__).parent.parent
-KEY = "5ec2e7" * 7
 PLACE = ["dashboard", "--entity", "local", "--project", "gan-zoo"]
 TWO_STEPS = ["--trainer.max_steps=2", "--trainer.log_every_n_steps=1"]  # every option with its value, as a sweep has it
 

@@ -22,7 +22,6 @@ from zoo.hub.facts import public, scores
 from zoo.pictures import picture
 
 DIGITS = ROOT / "configs/data/digits.yaml"
-# A state of its own and structured latents; slowly: networks beside G and D, labels, layers that a stabilizer rewrote.
 
 
 def train(config: str, root: Path, *more: str) -> Path:

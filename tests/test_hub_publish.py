@@ -12,13 +12,11 @@ import zoo
 from tests.fakes.calls import Calls
 from tests.fakes.hub import FakeHub
 from tests.fakes.published import files, publishable
-from tests.fakes.wandb import FakeWandb
+from tests.fakes.wandb import KEY, FakeWandb
 from zoo.__main__ import main
 from zoo.hub.bundle import FILES
 from zoo.hub.publish import Plan, publish
 from zoo.hub.remote import fetch
-
-KEY = "5ec2e7" * 7
 
 
 @pytest.fixture(scope="module")
@@ -160,19 +158,6 @@ def test_the_command_takes_one_place(folder: Path, capsys: pytest.CaptureFixture
 
 
 # W&B
-
-
-@pytest.fixture(scope="module")
-def wandb() -> Iterator[FakeWandb]:
-    with FakeWandb(key=KEY) as server:
-        yield server
-    assert server.unknown == []
-
-
-@pytest.fixture(scope="module")
-def calls(wandb: FakeWandb, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
-    with Calls(wandb.environment(tmp_path_factory.mktemp("home"))) as made:
-        yield made
 
 
 def test_wandb_has_the_five_files_in_one_version_and_gives_the_same_gan(

@@ -12,7 +12,7 @@ import zoo
 from tests.fakes.calls import Calls
 from tests.fakes.hub import FakeHub
 from tests.fakes.published import Files, files, publishable
-from tests.fakes.wandb import FakeWandb
+from tests.fakes.wandb import KEY, FakeWandb
 from zoo.hub import remote
 from zoo.hub.bundle import FILES
 
@@ -218,21 +218,6 @@ def test_other_forms_are_refused(cache: Path, ref: str) -> None:
 
 
 # W&B
-
-KEY = "5ec2e7" * 7
-
-
-@pytest.fixture(scope="module")
-def wandb() -> Iterator[FakeWandb]:
-    with FakeWandb(key=KEY) as server:
-        yield server
-    assert server.unknown == []
-
-
-@pytest.fixture(scope="module")
-def calls(wandb: FakeWandb, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
-    with Calls(wandb.environment(tmp_path_factory.mktemp("home"))) as made:
-        yield made
 
 
 def test_from_wandb_come_the_same_files_and_samples_and_no_other_file(

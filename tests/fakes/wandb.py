@@ -24,7 +24,7 @@ from tests.fakes.wandb_artifacts import Artifact, Artifacts
 from tests.fakes.wandb_graphql import Tree, Variables, answers, page, table
 from tests.fakes.wandb_sweeps import Sweep, Sweeps
 
-KEY = "0" * 40
+KEY = "5ec2e7" * 7  # of the account; no word of any message
 
 
 @dataclass

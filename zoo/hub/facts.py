@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from zoo.loggers import decode
+from zoo.loggers import decode, read_metrics
 from zoo.metrics.scores import score_name
 
 _PRIVATE = {"root", "default_root_dir", "ckpt_path", "save_dir", "logger", "dirpath"}
@@ -145,10 +145,7 @@ def _conditions(run: Path) -> dict[str, Any]:
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The measurements of a run, without those that a resumed run has taken again."""
     rows: list[dict[str, Any]] = []
-    if not path.is_file():
-        return rows
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
+    for row in read_metrics(path) if path.is_file() else []:
         while rows and rows[-1]["kimg"] > row["kimg"]:
             rows.pop()
         rows.append(row)

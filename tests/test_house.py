@@ -10,7 +10,7 @@ FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("datamodules/**/*.py"), RO
 
 INNER = {
     "zoo.gan", "zoo.engine", "zoo.types", "zoo.freezing", "zoo.dynamics", "zoo.stabilizers", "zoo.penalties",
-    "zoo.noise", "zoo.optim", "zoo.ranks", "zoo.schedules", "zoo.joining", "zoo.initial",
+    "zoo.noise", "zoo.optim", "zoo.guard", "zoo.ranks", "zoo.schedules", "zoo.joining", "zoo.initial",
 }  # fmt: skip
 
 # A module, by its longest matching prefix here, may import these of ours and nothing else of ours.
@@ -32,7 +32,8 @@ ALLOWED = {
     "zoo.freezing": set(),
     "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
     "zoo.stabilizers": {"zoo.stabilizers", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.ranks"},
-    "zoo.engine": {"zoo.freezing", "zoo.initial", "zoo.noise", "zoo.ranks", "zoo.schedules"},
+    "zoo.guard": {"zoo.types"},
+    "zoo.engine": {"zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.ranks", "zoo.schedules", "zoo.types"},
     "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks"},
     "zoo.variants": INNER - {"zoo.engine", "zoo.freezing", "zoo.initial", "zoo.joining"},
     "zoo.loggers": set(),

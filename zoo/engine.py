@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from zoo import ranks
-from zoo.freezing import freeze
+from zoo.freezing import Snapshot, freeze
+from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
 from zoo.schedules import Schedule
+from zoo.types import Terms, total
 
 
 class Engine(LightningModule, ABC):
@@ -34,14 +37,19 @@ class Engine(LightningModule, ABC):
         clip_norm: float | None,
         compile: bool,
         init_from: InitFrom | str | None,
+        nonfinite: Policy,
     ) -> None:
         super().__init__()
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"{type(self).__name__}: clip_norm must be above 0, got {clip_norm}")
+        if nonfinite not in POLICIES:
+            choices = ", ".join(POLICIES)
+            raise ValueError(f"{type(self).__name__}: unknown nonfinite {nonfinite!r}; choose from {choices}")
         self.automatic_optimization = False
         self._makers, self._schedules, self.clip_norm, self.compiled = optimizers, schedules, clip_norm, compile
         self._try_optimizers()
-        self.steps = self.images = self.g_moves = 0
+        self.nonfinite, self.guard, self.failure = nonfinite, Guard(), ""
+        self.steps = self.images = self.g_moves = self.left_out = 0
         self.noise = Noise(torch.initial_seed())
         self.init_from = InitFrom(init_from) if isinstance(init_from, str) else init_from
         self.begun = self.init_from is None  # whether the networks have what they start from
@@ -58,10 +66,11 @@ class Engine(LightningModule, ABC):
         """Thousands of real images dealt so far, over all ranks."""
         return self.images / 1000
 
-    def differentiate(self, loss: Tensor, movers: Sequence[str]) -> None:
-        """Set these players' gradients, averaged over ranks; no other gradient is touched.
+    def differentiate(self, terms: Terms, movers: Sequence[str]) -> None:
+        """Set these players' gradients of the sum of the terms; gradients and terms become their means over ranks.
 
-        Only the movers' gradients cross the ranks, in one exchange: Lightning's own would send every parameter.
+        No other gradient is touched, and only the movers' cross the ranks, in one exchange: Lightning's own would send
+        every parameter.
         """
         parameters = self.parameters_of(movers)
         if not parameters:  # all frozen by the user
@@ -70,15 +79,32 @@ class Engine(LightningModule, ABC):
             parameter.grad = None
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         with unsynced():
-            self.manual_backward(loss, inputs=parameters)
-        ranks.average_gradients(parameters)
+            self.manual_backward(total(terms), inputs=parameters)
+        self.exchange(terms, parameters)
 
-    def update(self, movers: Sequence[str]) -> None:
-        """Step these players' optimisers on the gradients they have."""
+    def exchange(self, terms: Terms, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace the terms' values and the parameters' gradients by their means over ranks."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        ranks.average([*gradients, *(value.detach() for value in terms.values())])
+
+    def update(self, turn: str, terms: Terms, movers: Sequence[str]) -> Tensor:
+        """Step these players' optimisers on the gradients they have, unless one of them or a term is not finite.
+
+        Returns:
+            1.0 where the move was left out, else 0.0: a scalar on the device, for nobody to wait for.
+        """
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        left_out = self.guard.watch(turn, self.images, terms, () if scaled else self.parameters_of(movers))
         for name in movers:
             optimizer = self.optimizer_of(name)
             self._set_rate(name, optimizer)
-            self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+            with nullcontext() if scaled else withheld(optimizer, left_out):
+                self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+        return left_out
+
+    def snapshot(self, movers: Sequence[str]) -> Snapshot:
+        """These players' buffers as they are."""
+        return Snapshot(module for name in movers for module in self.parts_of(name)[1])
 
     def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]:
         """What these players would move: their parameters that are not frozen."""
@@ -110,6 +136,8 @@ class Engine(LightningModule, ABC):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
+        if self.steps % EVERY == 0:
+            self._heed()
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and self.steps % every == 0:
             kimg = torch.tensor(self.kimg, dtype=torch.float64)  # float32 would not be sorted beside other rows
@@ -189,6 +217,29 @@ class Engine(LightningModule, ABC):
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
         self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
         self.begun = True
+
+    def on_train_end(self) -> None:
+        """Fail, now that everything is saved, if this is what stopped the run."""
+        self._heed()
+        if self.failure:
+            raise FloatingPointError(self.failure)
+
+    def _heed(self) -> None:
+        """Stop, or say so, if a move was left out since this was last asked."""
+        count, first = self.guard.read({p: name for name, p in self.named_parameters()})
+        if not count:
+            return
+        warned, self.left_out = self.left_out > 0, self.left_out + count
+        self.latest["nonfinite/moves"] = float(self.left_out)
+        told = f"{type(self).__name__}: {first}; no weight took it"
+        if self.nonfinite == "stop":
+            self.trainer.should_stop = True
+            self.failure = self.failure or (
+                f"{told}, and training stopped with the last good ones saved; lower the learning rates, set clip_norm, "
+                "or go on without such moves with nonfinite: skip"
+            )
+        elif not warned:
+            rank_zero_warn(f"{told}, and training goes on; nonfinite/moves counts such moves")
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing: callbacks measure."""

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from itertools import accumulate
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -67,14 +67,32 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+class Snapshot:
+    """The own buffers of some modules as they are now."""
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self.buffers = own_buffers(modules)
+        self._values = [buffer.clone() for buffer in self.buffers]
+
+    @torch.no_grad()
+    def restore(self, where: Tensor | None = None) -> None:
+        """Put them back; with `where`, a scalar on their device, only if it is not 0, which nobody waits to see."""
+        for buffer, value in zip(self.buffers, self._values, strict=True):
+            buffer.copy_(value if where is None else torch.where(where.bool(), value, buffer))
+
+
+def own_buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """The buffers that these modules hold themselves, one module after the other."""
+    return [buffer for module in modules for buffer in module.buffers(recurse=False)]
+
+
 @contextmanager
 def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Batch norms leave their running statistics alone inside; any other buffer of a module is put back at the end."""
     keeping = [m for m in modules if m._buffers]
     tracking = [m for m in keeping if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     asleep = set(tracking)
-    buffers = [b for m in keeping if m not in asleep for b in m.buffers(recurse=False)]
-    saved = [b.clone() for b in buffers]
+    saved = Snapshot(m for m in keeping if m not in asleep)
     for norm in tracking:
         norm.track_running_stats = False
     try:
@@ -82,9 +100,7 @@ def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for norm in tracking:
             norm.track_running_stats = True
-        with torch.no_grad():
-            for buffer, value in zip(buffers, saved, strict=True):
-                buffer.copy_(value)
+        saved.restore()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ dynamics, stabilizers and data, are objects handed to it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import ClassVar
 
@@ -18,7 +18,8 @@ from torch.func import functional_call
 
 from zoo.dynamics import Alternating, Dynamics
 from zoo.engine import Engine
-from zoo.freezing import buffers_kept, evaluating, frozen
+from zoo.freezing import buffers_kept, evaluating, frozen, own_buffers
+from zoo.guard import Policy
 from zoo.initial import InitFrom
 from zoo.joining import samplewise, split
 from zoo.noise import Noise
@@ -49,6 +50,8 @@ class GAN(Engine):
         clip_norm: scale each player's gradient down to this norm where it is larger.
         compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.
         init_from: a trained GAN to start from; `zoo.hub.finetune.begin` loads it, and the command line calls that.
+        nonfinite: a move whose terms or gradients are not finite is left out. `stop` then ends the fit, in 50 steps,
+            with a FloatingPointError once all is saved; `skip` goes on and counts them in nonfinite/moves.
 
     Raises:
         ValueError: where networks, stabilizers and objective do not go together.
@@ -73,9 +76,10 @@ class GAN(Engine):
         clip_norm: float | None = None,
         compile: bool = False,
         init_from: InitFrom | str | None = None,
+        nonfinite: Policy = "stop",
     ) -> None:
         optimizers = {"g": g_optimizer, "d": d_optimizer}
-        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm, compile, init_from)
+        super().__init__(optimizers, {"g": g_scheduler, "d": d_scheduler}, clip_norm, compile, init_from, nonfinite)
         name = type(self).__name__
         if getattr(discriminator, "energy", False) != self.energy_based:
             wanted = "an autoencoder (zoo.backbones.Autoencoder)" if self.energy_based else "scores, not energies"
@@ -291,17 +295,18 @@ class GAN(Engine):
         self.move(turn, terms)
 
     def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
-        """One step of the turn's movers on the sum of `terms()`.
+        """One step of the turn's movers on the sum of `terms()`; it is left out where that is not finite.
 
         All other players are frozen before the forward pass, so nothing is spent on their gradients, and their buffers
         are put back after it; players named in `differentiates` can still be differentiated through.
         """
+        mine = self.snapshot(turn.movers)
         others = [name for name in self.players() if name not in turn.movers]
         idle = [p for name in others if name not in differentiates for p in self.parts_of(name)[0]]
         with frozen(idle), buffers_kept(module for name in others for module in self.parts_of(name)[1]):
             values = terms()
-            self.differentiate(total(values), turn.movers)
-        self.update(turn.movers)
+            self.differentiate(values, turn.movers)
+        mine.restore(where=self.update(turn.name, values, turn.movers))
         self.finish(turn, values)
 
     def finish(self, turn: Turn, terms: Terms) -> None:
@@ -383,7 +388,7 @@ class GAN(Engine):
             (averaged, kept), (current, fresh) = self.parts_of("generator_ema"), self.parts_of("generator")
             torch._foreach_lerp_(tuple(averaged), tuple(current), 1 - decay)
             if kept:
-                torch._foreach_copy_(_buffers(kept), _buffers(fresh))
+                torch._foreach_copy_(own_buffers(kept), own_buffers(fresh))
 
     def _stabilizers(self) -> Iterator[Stabilizer]:
         yield from self.stabilizers  # type: ignore[misc]
@@ -391,7 +396,3 @@ class GAN(Engine):
     @property
     def _float(self) -> torch.dtype:
         return next(self.generator.parameters()).dtype
-
-
-def _buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
-    return [buffer for module in modules for buffer in module.buffers(recurse=False)]

@@ -34,17 +34,16 @@ def gather(value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over ranks, in one exchange."""
+def average(values: list[Tensor]) -> None:
+    """Replace each tensor, in place, by its mean over ranks, in one exchange."""
     if world_size() == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
+    flat = torch.cat([value.flatten() for value in values])
     dist.all_reduce(flat)
     flat /= world_size()
-    parts = torch.split(flat, [g.numel() for g in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
+    parts = torch.split(flat, [value.numel() for value in values])
+    for value, part in zip(values, parts, strict=True):
+        value.copy_(part.view_as(value))
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ class Simultaneous(Dynamics):
             raise ValueError(f"{type(self).__name__} cannot be used with a loss scaler; use precision bf16-mixed or 32")
         turns = two_players(gan, self)
         parameters = [gan.parameters_of(turn.movers) for turn in turns]
+        kept = [gan.snapshot(turn.movers) for turn in turns]
         with torch.autocast(gan.device.type, enabled=False):
             batch = gan.deal(data, graph=True)
             critic = gan.bind(batch, shared=True)
@@ -40,9 +41,9 @@ class Simultaneous(Dynamics):
         for mine, found in zip(parameters, gradients, strict=True):
             for parameter, gradient in zip(mine, found, strict=True):
                 parameter.grad = gradient
-            ranks.average_gradients(mine)
-        for turn in turns:
-            gan.update(turn.movers)
+        for turn, values, mine, before in zip(turns, terms, parameters, kept, strict=True):
+            gan.exchange(values, mine)
+            before.restore(where=gan.update(turn.name, values, turn.movers))
         for turn, values in zip(turns, terms, strict=True):
             gan.finish(turn, values)
 

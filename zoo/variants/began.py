@@ -77,9 +77,12 @@ class BEGAN(GAN):
         return 2 * noise.uniform(n, self.latent_dim, dtype=self._float) - 1
 
     def update_k(self, loss_real: Tensor, loss_fake: Tensor) -> Tensor:
-        """Move k by one step and clip it to [0, 1]; returns M. Both losses are scalars over all ranks."""
+        """Move k by one step and clip it to [0, 1]; returns M.
+
+        Both losses are scalars over all ranks; where one is not finite, k stays.
+        """
         balance = self.gamma * loss_real - loss_fake
-        self.k.add_(self.lambda_k * balance).clamp_(0, 1)
+        self.k.add_(self.lambda_k * balance.nan_to_num(0, 0, 0)).clamp_(0, 1)
         return loss_real + balance.abs()
 
     def after_turn(self, turn: Turn) -> None:

@@ -37,7 +37,12 @@ ALLOWED = {
     "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks"},
     "zoo.variants": INNER - {"zoo.engine", "zoo.freezing", "zoo.initial", "zoo.joining"},
     "zoo.loggers": set(),
-    "zoo.callbacks": {"zoo", "zoo.callbacks", "zoo.gan", "zoo.metrics", "zoo.pictures", "zoo.loggers", "zoo.ranks"},
+    "zoo.sealed": set(),
+    "zoo.slurm": set(),
+    "zoo.callbacks": {
+        "zoo", "zoo.callbacks", "zoo.gan", "zoo.metrics", "zoo.pictures", "zoo.loggers", "zoo.ranks", "zoo.sealed",
+        "zoo.slurm",
+    },
     "zoo.hub": {"zoo", "datamodules"},
     "zoo.cli_errors": set(),
     "zoo.cli_files": {"zoo.cli_errors"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
 import os
 import re
+import shlex
 import sys
 import traceback
 import warnings
@@ -15,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -25,7 +26,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import datamodules
 import zoo.backbones  # noqa: F401 - lets short class names be used
+from zoo import sealed, slurm
 from zoo.callbacks.budget import Budget
+from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.record import RunRecord
 from zoo.cli_errors import explain, find
 from zoo.cli_files import check_files, config_files
@@ -82,7 +85,7 @@ class Run:
         self.config_text = config_text
         self.wandb_id: str | None = None
         resumed = Path(config.ckpt_path) if config.ckpt_path else None
-        if resumed is not None and resumed.is_file():
+        if resumed is not None:
             self.wandb_id = _wandb_id(resumed)
         if resumed is not None and self._continues(resumed.parent / "run.json"):
             self.folder = resumed.parent
@@ -93,6 +96,15 @@ class Run:
         """Take the folder away again, if nothing was written to it."""
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    def full(self, error: OSError) -> str:
+        """One line for a disk without room: where, and what is kept."""
+        place, last = error.filename or self.folder, self.folder / sealed.LAST
+        try:
+            kimg = sealed.read(last)["game"]["images"] / 1000
+        except ValueError:
+            return f"{place}: {error.strerror}; nothing was saved yet"
+        return f"{place}: {error.strerror}; make room and go on from {kimg:g} kimg with --ckpt_path {last}"
 
     def introduce(self, logger: Namespace) -> None:
         """Tell W&B's logger, in its configuration, what this run is called and where it lives."""
@@ -158,6 +170,8 @@ class ZooCLI(LightningCLI):
         if self.subcommand is None:
             return
         config = self.config[self.subcommand]
+        if self.subcommand == "fit" and slurm.restarted():
+            config.ckpt_path = _last_life(Path(config.trainer.default_root_dir or "runs")) or config.ckpt_path
         self._refuse_what_cannot_be(config)
         if self.subcommand != "fit":
             config.trainer.logger = False
@@ -186,9 +200,12 @@ class ZooCLI(LightningCLI):
             self.parser.error(
                 "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
             )
-        resumed = config.ckpt_path
-        if resumed and not Path(resumed).is_file():
-            self.parser.error(f"ckpt_path: there is no file {resumed}; name a run's last.ckpt or best.ckpt")
+        if config.ckpt_path:
+            try:
+                sealed.read(config.ckpt_path)
+            except ValueError as error:
+                hint = "" if Path(config.ckpt_path).is_file() else "; name a run's last.ckpt or best.ckpt"
+                self.parser.error(f"ckpt_path: {error}{hint}")
         if config.trainer.logger is True:
             self.parser.error("trainer.logger: true names no logger; leave it out, or use false, or a class")
 
@@ -230,10 +247,35 @@ class ZooCLI(LightningCLI):
         trainer.callbacks.insert(0, record)  # type: ignore[attr-defined]
         return trainer
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """A stop that asks for it is followed by SLURM's next start; a full disk is one line, status 1."""
+        try:
+            super()._run_subcommand(subcommand)
+        except Requeue:
+            if slurm.job() is not None and self.trainer.is_global_zero:
+                self._requeue()
+            raise
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not hasattr(self, "run"):
+                raise
+            _fail(self.run.full(error))
+
+    def _requeue(self) -> None:
+        try:
+            slurm.requeue()
+        except OSError as error:
+            _fail(f"{error}; go on with --ckpt_path {self.run.folder / sealed.LAST}")
+
 
 def snake_case(name: str) -> str:
     """Words of a class name, joined by underscores: FashionMNIST is fashion_mnist."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _fail(message: str) -> NoReturn:
+    """What is nobody's mistake: one line, status 1."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _image_shape(data: Namespace | None) -> list[int] | None:
@@ -251,8 +293,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _last_life(root: Path) -> str | None:
+    """What this SLURM job, started again, goes on from: the last checkpoint that this command wrote in it before."""
+    found = []
+    for record in root.glob("*/run.json"):
+        told = json.loads(record.read_text())
+        if (told.get("job"), told["command"]) == (slurm.job(), shlex.join(sys.orig_argv)):
+            found.append((told["status"] != "finished", told["started"], record.with_name(sealed.LAST)))
+    saved = [last for _, _, last in sorted(found) if last.is_file()]
+    return str(saved[-1]) if saved else None
+
+
 def _wandb_id(checkpoint: Path) -> str | None:
-    callbacks = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
+    callbacks = sealed.read(checkpoint).get("callbacks", {})
     states = [state for key, state in callbacks.items() if key.startswith("RunRecord")]
     return states[0].get("wandb_id") if states else None
 

@@ -28,6 +28,15 @@ def mean_with_graph(values: list[Tensor]) -> list[Tensor]:
     return [all_reduce(value) / world_size() for value in values]  # type: ignore[no-untyped-call]
 
 
+def largest(value: int, device: torch.device) -> int:
+    """The largest of all ranks' values; `device` is where they exchange it."""
+    if world_size() == 1:
+        return value
+    told = torch.tensor(value, device=device)
+    dist.all_reduce(told, dist.ReduceOp.MAX)
+    return int(told)
+
+
 def gather(value: Tensor) -> Tensor:
     """The rows of all ranks, (W·N, ...), differentiable; each rank holds as many."""
     return value if world_size() == 1 else torch.cat(all_gather(value))  # type: ignore[no-untyped-call]

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 
+from zoo.callbacks.interrupts import Interrupts
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import find, leaves_nothing, run_folder
+from zoo.sealed import BEST, LAST, NAMES, PREVIOUS, SealedIO, check, part_of
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
-LAST, BEST = "last.ckpt", "best.ckpt"
-
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt` and `best.ckpt` into `trainer.log_dir`, each replaced in one piece.
+    """Writes `last.ckpt` and `best.ckpt` into `trainer.log_dir`, each in one piece and with a checksum.
 
     `last.ckpt` is written every `every_kimg`, at the end of the fit, and when it is cut short
-    between two batches: by SIGTERM, by an error in validation, or by Ctrl-C, for which the batch
-    that is being trained is finished first (a second Ctrl-C does not wait). A batch that failed
-    half way has moved some networks and not others, so then the last one stays. So it does with
-    several ranks, who cannot agree on a checkpoint once one of them has failed.
+    between two batches: by an error in validation, or by Ctrl-C, SIGTERM or SIGUSR1, for which the
+    batch that is being trained is finished first (a second Ctrl-C does not wait). A batch that
+    failed half way has moved some networks and not others, so then the last one stays. So it does
+    with several ranks, who cannot agree on a checkpoint once one of them has failed.
+
+    A kill costs what came after `last.ckpt`: at most `every_kimg` and a batch. The one before it is
+    `previous.ckpt`, where the file system has hard links; it makes room before the next is written.
+    If that cannot be written, on a full disk, the fit ends with an OSError, and `last.ckpt` is what
+    it was.
 
     `best.ckpt` is written when :class:`Quality` measured its lowest score, on the spot, so it holds
     the weights that were measured; without a Quality there is none. NaN is never the best.
@@ -36,8 +41,12 @@ class Checkpoints(Checkpoint):
     A fit that was stopped in the middle of an epoch resumes there with a larger budget: the
     position in the epoch is kept as it was after the last batch, before Lightning closed the epoch.
 
+    SIGTERM ends in Lightning's `SIGTERMException`, SIGUSR1 in `zoo.callbacks.interrupts.Requeue`,
+    both of which are a SystemExit of status 0; `train.py` then asks SLURM to requeue the job.
+
     Lightning's own ModelCheckpoint is not used because in manual optimisation it ignores
-    `train_time_interval` and warns about state "after optimization" at every save.
+    `train_time_interval` and warns about state "after optimization" at every save. Nor is what it
+    writes with, which leaves a checkpoint in /tmp when it is killed.
 
     Args:
         every_kimg: thousands of real images between writes of `last.ckpt`.
@@ -47,7 +56,7 @@ class Checkpoints(Checkpoint):
         last_model_path: "" while there is none.
 
     Raises:
-        ValueError: `every_kimg` is not positive and finite.
+        ValueError: `every_kimg` is not positive and finite; in `setup`, the Trainer has another plugin for checkpoints.
     """
 
     def __init__(self, every_kimg: float = 20) -> None:
@@ -56,12 +65,20 @@ class Checkpoints(Checkpoint):
         self._best_kimg: float | None = None  # when what best.ckpt holds was measured
         self._last_step: int | None = None  # at which last.ckpt was written
         self._position: dict[str, Any] | None = None  # in the epoch, after the last batch
-        self._training = self._interrupted = False
-        self._handler: Any = None
+        self._training = False
+        self._interrupts = Interrupts()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run's folder."""
+        """Find the run's folder, take away what a kill has left unfinished there, and write and read sealed files."""
         self._folder = run_folder(trainer)
+        if stage == "fit" and trainer.is_global_zero and not leaves_nothing(trainer):
+            for name in NAMES:
+                part_of(self._folder / name).unlink(missing_ok=True)
+        plugin = trainer.strategy.checkpoint_io
+        if type(plugin) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = SealedIO()
+        elif not isinstance(plugin, SealedIO):
+            raise ValueError(f"Checkpoints: writes its files itself, and not with {type(plugin).__name__}")
 
     def state_dict(self) -> dict[str, Any]:
         """Which measurement `best.ckpt` is from."""
@@ -85,7 +102,7 @@ class Checkpoints(Checkpoint):
         if trainer.strategy.broadcast(best.is_file()) and self._best_kimg is not None:
             self.best_model_path = str(best)
         self._keep_best(trainer, gan)
-        self._defer_interrupts(trainer)
+        self._interrupts.listen(trainer.world_size)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Write what is due."""
@@ -95,14 +112,15 @@ class Checkpoints(Checkpoint):
         self._keep_best(trainer, gan)
         if self._every.due(gan.kimg):
             self._keep_last(trainer, gan)
-        if self._interrupted:
-            raise KeyboardInterrupt
+        if stop := self._interrupts.stop(gan.steps, gan.device):
+            self._keep_last(trainer, gan)
+            raise stop
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what came out, with all that was measured at the end."""
         gan = cast("GAN", pl_module)
         self._keep_best(trainer, gan)
-        self._keep_last(trainer, gan)
+        self._keep_last(trainer, gan, again=True)
         self._training = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -111,16 +129,16 @@ class Checkpoints(Checkpoint):
         whole = self._training and batch.ready == batch.processed and trainer.world_size == 1
         gan = cast("GAN", pl_module)
         try:
-            if whole and gan.steps != self._last_step:
+            if whole:
                 self._keep_last(trainer, gan)
         except Exception as error:  # do not hide the first one
             rank_zero_warn(f"Checkpoints: could not write {LAST}: {error}")
         self._training = False
-        self._restore_interrupts()
+        self._interrupts.restore()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give Ctrl-C back."""
-        self._restore_interrupts()
+        """Give the signals back."""
+        self._interrupts.restore()
 
     def _keep_best(self, trainer: Trainer, gan: GAN) -> None:
         quality = find(trainer, Quality)
@@ -130,30 +148,30 @@ class Checkpoints(Checkpoint):
             self._best_kimg = gan.kimg
             self.best_model_path = self._write(trainer, BEST)
 
-    def _keep_last(self, trainer: Trainer, gan: GAN) -> None:
+    def _keep_last(self, trainer: Trainer, gan: GAN, *, again: bool = False) -> None:
+        """Once a step, unless there is more to keep."""
+        if gan.steps == self._last_step and not again:
+            return
+        if trainer.is_global_zero and not leaves_nothing(trainer):
+            self._keep_previous()
         self._last_step = gan.steps
         self.last_model_path = self._write(trainer, LAST)
+
+    def _keep_previous(self) -> None:
+        """Give `last.ckpt`, which the next one is about to replace, another name; not if it is damaged."""
+        last, previous = self._folder / LAST, self._folder / PREVIOUS
+        if not last.is_file() or (previous.is_file() and previous.samefile(last)):
+            return
+        with suppress(OSError, ValueError):  # there are file systems without hard links
+            if self._last_step is None:
+                check(last)
+            unfinished = part_of(previous)
+            unfinished.unlink(missing_ok=True)
+            os.link(last, unfinished)
+            os.replace(unfinished, previous)
 
     def _write(self, trainer: Trainer, name: str) -> str:
         path = self._folder / name
         if not leaves_nothing(trainer):
-            unfinished = path.with_suffix(".part")
-            trainer.save_checkpoint(unfinished, weights_only=False)
-            if trainer.is_global_zero:
-                os.replace(unfinished, path)
+            trainer.save_checkpoint(path, weights_only=False)
         return str(path)
-
-    def _defer_interrupts(self, trainer: Trainer) -> None:
-        self._interrupted = False
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._interrupt)
-
-    def _interrupt(self, *_: Any) -> None:
-        self._interrupted = True
-        self._restore_interrupts()
-        rank_zero_info("Finishing this batch; press Ctrl-C again to stop without it.")
-
-    def _restore_interrupts(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None

@@ -18,13 +18,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from zoo import __version__
-from zoo.callbacks.checkpoints import BEST, LAST
+from zoo import __version__, slurm
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.trainer import find, leaves_nothing
 from zoo.loggers import KIMG, encode
+from zoo.sealed import BEST, LAST, put
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -37,10 +38,11 @@ class RunRecord(Callback):
 
     - ``variant``, ``dataset``; ``objective``, the class of the module; ``seed``
     - ``versions`` of python, torch, lightning and zoo; ``git``, {"commit", "dirty"} of the zoo's
-      checkout, null outside one; ``command``; ``device`` and the number of ``ranks``
+      checkout, null outside one; ``command``; ``job``, SLURM's id, null outside it; ``device`` and
+      the number of ``ranks``
     - ``started`` (the first time, for a resumed run) and ``ended``, ISO 8601 in UTC
     - ``status``: "running", and for good if the process was killed; "finished"; "interrupted" by
-      Ctrl-C or SIGTERM; or "failed", with the exception in ``error``
+      Ctrl-C, SIGTERM or SIGUSR1; or "failed", with the exception in ``error``
     - ``wandb_id``, which is in checkpoints too, to resume W&B's run
     - ``result``: ``kimg``, ``steps``; ``seconds`` of training with all that happens in between, over
       all resumes; ``images_per_second`` of these; ``score``, see :class:`Quality`, null without one;
@@ -102,12 +104,15 @@ class RunRecord(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         self._stop()
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            self._write(trainer, cast("GAN", pl_module), "interrupted")
-        else:
+        status, error = "interrupted", None
+        if not isinstance(exception, KeyboardInterrupt | SIGTERMException):
             first, *_ = str(exception).splitlines() or [""]
-            error = f"{type(exception).__name__}: {first}"
-            self._write(trainer, cast("GAN", pl_module), "failed", error)
+            status, error = "failed", f"{type(exception).__name__}: {first}"
+        try:
+            self._write(trainer, cast("GAN", pl_module), status, error)
+        except OSError as full:  # let the other callbacks save what they can
+            if getattr(exception, "errno", None) != full.errno:  # else it says so itself
+                rank_zero_warn(f"RunRecord: could not write {full.filename}: {full.strerror}")
 
     def _trained(self) -> float:
         running = 0.0 if self._since is None else time.monotonic() - self._since
@@ -133,6 +138,7 @@ class RunRecord(Callback):
             },
             "git": _git(CHECKOUT),
             "command": shlex.join(sys.orig_argv),
+            "job": slurm.job(),
             "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
             "ranks": trainer.world_size,
         }
@@ -172,13 +178,7 @@ class RunRecord(Callback):
             "error": error,
             "result": self._result(trainer, gan),
         }
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        unfinished = self.run_dir / "run.json.part"
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, self.run_dir / "run.json")
+        put(json.dumps(record, indent=2, allow_nan=False).encode(), self.run_dir / "run.json")
 
     def _say(self, trainer: Trainer) -> None:
         print(f"Run: {self.run_dir}")

@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from zoo import sealed
 from zoo.gan import GAN
 from zoo.hub import bundle, pretrained, recipe
 from zoo.variants import variants
@@ -86,16 +85,14 @@ def read(ref: str) -> Source:
     """
     if not ref.endswith(".ckpt"):
         return _published(ref)
-    path = Path(ref)
-    if not path.is_file():
-        raise ValueError(f"init_from: no checkpoint at {path}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint = sealed.read(ref)
         told = dict(checkpoint.get("hyper_parameters") or {})
         tensors = checkpoint["state_dict"]
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"init_from: {path} cannot be read as a checkpoint: {reason}") from error
+    except ValueError as error:
+        raise ValueError(f"init_from: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"init_from: {ref} cannot be read as a checkpoint: {error!r}") from error
     return Source(ref, told.pop("_class_path", "").rpartition(".")[2], told, tensors)
 
 

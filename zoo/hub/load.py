@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 
 import zoo.backbones  # noqa: F401 - lets short class names in a checkpoint be found
+from zoo import sealed
 from zoo.gan import GAN
 from zoo.variants import variants
 
@@ -22,8 +23,8 @@ def load(path: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
     imported, are built.
 
     Raises:
-        ValueError: if there is no such file, or it is not a checkpoint of a run, or it was written by a `Trainer` used
-            from Python, which does not know how its networks were built: there, use
+        ValueError: if there is no such file, or it is damaged or not a checkpoint of a run, or it was written by a
+            `Trainer` used from Python, which does not know how its networks were built: there, use
             `YourClass.load_from_checkpoint(path, generator=..., discriminator=...)`.
     """
     begun = recipe_of(path).get("init_from")
@@ -36,14 +37,8 @@ def load(path: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
 def recipe_of(path: str | Path) -> dict[str, Any]:
     """The arguments with which the GAN at `path` is built, class paths checked; ValueError as for :func:`load`."""
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"no checkpoint at {path}")
     variants()
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    checkpoint = sealed.read(path)
     if "game" not in checkpoint:
         raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
     if not checkpoint.get("hyper_parameters"):

@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 from lightning.pytorch import LightningDataModule
 
-from zoo.callbacks.checkpoints import LAST
 from zoo.cli import ROOT
 from zoo.protocol.file import Contender, Protocol, as_options
 from zoo.protocol.flops import flops_per_image
 from zoo.protocol.rehearsal import Rehearsal, rehearse
+from zoo.sealed import LAST
 
 
 @dataclass(frozen=True)

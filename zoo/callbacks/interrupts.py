@@ -1,0 +1,69 @@
+"""What asks a run to stop, heard between two batches."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from zoo import ranks
+
+_AGREE_EVERY = 10  # batches between two looks of several ranks at what any of them has heard
+
+
+class Requeue(SIGTERMException):
+    """A stop that SIGUSR1 asked for: the run is saved, and whoever started it shall start it again."""
+
+
+class Interrupts:
+    """Hears Ctrl-C, SIGTERM and SIGUSR1 in place of what did, from :meth:`listen` until :meth:`restore`.
+
+    SIGTERM is heard in place of Lightning, whose ranks do not all stop after the same batch, and SIGUSR1 too, for which
+    Lightning would save in the middle of a batch. The second Ctrl-C is not heard, nor is any with several ranks.
+    Outside the main thread nothing is.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+        self._heard = 0  # the signal of most consequence; 0 for none
+        self._world_size = 1
+
+    def listen(self, world_size: int) -> None:
+        """Begin."""
+        self._heard, self._world_size = 0, world_size
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                if number != signal.SIGINT or world_size == 1:
+                    self._before[number] = signal.signal(number, self._hear)
+
+    def restore(self) -> None:
+        """Let those hear it again that did."""
+        for number in list(self._before):
+            self._give_back(number)
+
+    def stop(self, steps: int, device: torch.device) -> BaseException | None:
+        """What to raise now, after batch number `steps`: on all ranks after the same one, at most ten later."""
+        heard = self._heard
+        if self._world_size > 1:
+            if steps % _AGREE_EVERY:
+                return None
+            heard = ranks.largest(heard, device)
+        kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SIGTERMException, signal.SIGUSR1: Requeue}
+        return kinds[signal.Signals(heard)]() if heard else None
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        order = (0, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        self._heard = max(self._heard, number, key=order.index)
+        if number == signal.SIGINT:
+            self._give_back(signal.SIGINT)
+            rank_zero_info("Finishing this batch; press Ctrl-C again to stop without it.")
+        else:
+            rank_zero_info(f"{signal.Signals(number).name}: saving after this batch.")
+
+    def _give_back(self, number: signal.Signals) -> None:
+        signal.signal(number, self._before.pop(number) or signal.SIG_DFL)

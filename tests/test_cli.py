@@ -145,30 +145,6 @@ def test_a_saved_configuration_repeats_the_run(tmp_path: Path) -> None:
     assert same(snapshot(first.model), snapshot(again.model))
 
 
-@pytest.mark.parametrize("variant", ["began", "wgan_gp"])
-def test_resume_goes_on_in_the_same_folder(variant: str, tmp_path: Path) -> None:
-    """Straight through equals stopped and resumed: weights, averages, k, optimisers, the order of the data."""
-
-    def run(root: Path, steps: int, *more: object):
-        config = ["-c", ROOT / f"configs/{variant}.yaml", "-c", DIGITS, "--data.image_size=8", *SMALL[1:]]
-        return fit(*config, f"--trainer.default_root_dir={root}", f"--trainer.max_steps={steps}", *more)
-
-    straight = run(tmp_path / "straight", 30)
-    run(tmp_path / "cut", 12)
-    (folder,) = (tmp_path / "cut").iterdir()
-    resumed = run(tmp_path / "cut", 30, f"--ckpt_path={folder / 'last.ckpt'}", "--seed_everything=5")
-    assert list((tmp_path / "cut").iterdir()) == [folder]
-    assert same(snapshot(straight.model), snapshot(resumed.model))
-    assert (resumed.model.steps, resumed.trainer.global_step) == (30, 30)
-    mine, theirs = (c.trainer.optimizers for c in (straight, resumed))
-    for a, b in zip(mine, theirs, strict=True):
-        for p, q in zip(a.state.values(), b.state.values(), strict=True):
-            assert same(p, q) if all(map(torch.is_tensor, p.values())) else p == q
-    kimg = [row["progress/kimg"] for row in read_metrics(folder / "metrics.jsonl")]
-    assert kimg == sorted(kimg)
-    assert kimg[-1] == pytest.approx(1.92)
-
-
 def test_resuming_does_not_override_the_command_line(tmp_path: Path) -> None:
     fit(*QUICK, f"--trainer.default_root_dir={tmp_path}")
     (folder,) = tmp_path.iterdir()

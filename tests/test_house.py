@@ -11,6 +11,7 @@ FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("datamodules/**/*.py"), RO
 INNER = {
     "zoo.gan", "zoo.engine", "zoo.types", "zoo.freezing", "zoo.dynamics", "zoo.stabilizers", "zoo.penalties",
     "zoo.noise", "zoo.optim", "zoo.guard", "zoo.ranks", "zoo.schedules", "zoo.joining", "zoo.initial",
+    "zoo.resuming",
 }  # fmt: skip
 
 # A module, by its longest matching prefix here, may import these of ours and nothing else of ours.
@@ -33,9 +34,13 @@ ALLOWED = {
     "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
     "zoo.stabilizers": {"zoo.stabilizers", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.ranks"},
     "zoo.guard": {"zoo.types"},
-    "zoo.engine": {"zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.ranks", "zoo.schedules", "zoo.types"},
-    "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks"},
-    "zoo.variants": INNER - {"zoo.engine", "zoo.freezing", "zoo.initial", "zoo.joining"},
+    "zoo.resuming": {"zoo.ranks", "zoo.types"},
+    "zoo.engine": {
+        "zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.ranks", "zoo.resuming", "zoo.schedules",
+        "zoo.types",
+    },
+    "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks", "zoo.resuming"},
+    "zoo.variants": INNER - {"zoo.engine", "zoo.freezing", "zoo.initial", "zoo.joining", "zoo.resuming"},
     "zoo.loggers": set(),
     "zoo.sealed": set(),
     "zoo.slurm": set(),

@@ -74,12 +74,13 @@ def test_any_other_damage_is_an_error(tmp_path: Path) -> None:
 def test_a_resumed_run_replaces_the_rows_after_its_checkpoint(tmp_path: Path) -> None:
     killed, resumed = MetricsLog(tmp_path), MetricsLog(tmp_path)
     for kimg in (1.0, 2.0, 3.0, 4.0):
+        killed.log_metrics({"progress/kimg": kimg, "what": "score"})
         killed.log_metrics({"progress/kimg": kimg, "who": "killed"})
     for kimg in (3.0, float(np.float32(3.1)), 3.1, 5.0):  # the second is above the third
         resumed.log_metrics({"progress/kimg": kimg, "who": "resumed"})
     rows = read_metrics(tmp_path / "metrics.jsonl")
-    assert [row["who"] for row in rows] == ["killed"] * 3 + ["resumed"] * 4
-    assert [round(row["progress/kimg"], 3) for row in rows] == [1, 2, 3, 3, 3.1, 3.1, 5]
+    assert [row.get("who", "-") for row in rows] == ["-", "killed"] * 2 + ["-"] + ["resumed"] * 4
+    assert [round(row["progress/kimg"], 3) for row in rows] == [1, 1, 2, 2, 3, 3, 3.1, 3.1, 5]
 
 
 def test_only_rank_zero_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

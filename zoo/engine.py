@@ -18,8 +18,9 @@ from zoo.freezing import Snapshot, freeze
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
+from zoo.resuming import KEPT, keep, take_back
 from zoo.schedules import Schedule
-from zoo.types import Terms, total
+from zoo.types import Terms, Verdict, total
 
 
 class Engine(LightningModule, ABC):
@@ -55,6 +56,8 @@ class Engine(LightningModule, ABC):
         self.begun = self.init_from is None  # whether the networks have what they start from
         self.frozen_names: Sequence[str] = ()
         self.latest: dict[str, Tensor | float] = {}
+        self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
+        self._kept: dict[str, Any] | None = None  # from a checkpoint, until training goes on
         self._parts: dict[str, tuple[list[nn.Parameter], list[nn.Module]]] = {}
 
     @abstractmethod
@@ -159,7 +162,10 @@ class Engine(LightningModule, ABC):
         return made
 
     def on_train_start(self) -> None:
-        """A resumed optimiser keeps its moments, and takes the settings of now rather than those it was saved with."""
+        """Go on from a checkpoint, last of all that is done before the first batch.
+
+        A resumed optimiser keeps its moments, and takes the settings of now rather than those it was saved with.
+        """
         for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
             for group, told in zip(optimizer.param_groups, settings, strict=True):
                 group.update(told)
@@ -169,6 +175,9 @@ class Engine(LightningModule, ABC):
                 f"{type(self).__name__}: clip_norm would clip scaled gradients under a loss scaler, since a fused "
                 "optimiser unscales them later; set fused: false, or precision bf16-mixed"
             )
+        if self._kept is not None:
+            take_back(self, self._kept)
+            self._kept = None
 
     def on_fit_start(self) -> None:
         """Give every rank its rows of one stream of noise; compile."""
@@ -187,6 +196,8 @@ class Engine(LightningModule, ABC):
             world_size=self.trainer.world_size,
             device=self.device,
         )
+        if self._kept is not None:
+            self.trainer.callback_metrics.update({k: v.to(self.device) for k, v in self._kept["metrics"].items()})
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip, once gradients are unscaled."""
@@ -195,7 +206,7 @@ class Engine(LightningModule, ABC):
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the counters and the seed."""
+        """Keep the counters, the seed, and what else a run goes on with."""
         ranks.broadcast_buffers(self)
         checkpoint["game"] = {
             "steps": self.steps,
@@ -203,10 +214,11 @@ class Engine(LightningModule, ABC):
             "g_moves": self.g_moves,
             "seed": self.noise.seed,
             "frozen": list(self.frozen_names),
+            **(self._kept or keep(self)),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the counters and the seed back, and freeze what `init_from` says, or what was frozen if there is none.
+        """Take the counters and the seed back; freeze what `init_from` says, or what was frozen if there is none.
 
         The networks come from the checkpoint, so `init_from` is not read again.
         """
@@ -217,6 +229,7 @@ class Engine(LightningModule, ABC):
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
         self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
         self.begun = True
+        self._kept = {name: game[name] for name in KEPT} if all(name in game for name in KEPT) else None
 
     def on_train_end(self) -> None:
         """Fail, now that everything is saved, if this is what stopped the run."""

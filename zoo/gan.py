@@ -117,7 +117,6 @@ class GAN(Engine):
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
         self._joins: dict[nn.Module, bool] = {}
-        self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
 
     # Level 1: the loss table.
 

@@ -45,7 +45,8 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """The rows of a `metrics.jsonl`, in order, with NaN and infinities as floats.
 
     A last line cut short by a kill is left out. Where a resumed run went back to its checkpoint,
-    the rows it has written again, those of a higher kimg, are left out too.
+    the rows it has written again are left out too: those of a higher kimg, and of the same kimg
+    those with a name that comes again.
 
     Raises:
         ValueError: any other line is not a JSON object.
@@ -58,11 +59,19 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
             row = {key: decode(value) for key, value in json.loads(line).items()}
         except (json.JSONDecodeError, AttributeError) as error:
             raise ValueError(f"{path}:{number} is not a JSON object: {line[:60]!r}") from error
-        resumed_at = row.get(KIMG, math.inf) * (1 + 1e-6)  # kimg may have been through float32
-        while rows and rows[-1].get(KIMG, -math.inf) > resumed_at:
+        kimg = row.get(KIMG, math.inf)
+        while rows and rows[-1].get(KIMG, -math.inf) > kimg * (1 + 1e-6):  # kimg may have been through float32
             rows.pop()
+        beside = []
+        while rows and rows[-1].get(KIMG) == kimg:
+            beside.append(rows.pop())
+        rows += [other for other in reversed(beside) if not _named(other) & _named(row)]
         rows.append(row)
     return rows
+
+
+def _named(row: Mapping[str, Any]) -> set[str]:
+    return row.keys() - {"step", "time", "epoch", KIMG}
 
 
 class MetricsLog(Logger):

@@ -1,5 +1,7 @@
 """What the processes of a distributed run must agree on. With one process everything here does nothing."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -40,6 +42,15 @@ def largest(value: int, device: torch.device) -> int:
 def gather(value: Tensor) -> Tensor:
     """The rows of all ranks, (W·N, ...), differentiable; each rank holds as many."""
     return value if world_size() == 1 else torch.cat(all_gather(value))  # type: ignore[no-untyped-call]
+
+
+def collect(value: Any) -> list[Any]:
+    """Every rank's value, in their order; anything that can be pickled."""
+    if world_size() == 1:
+        return [value]
+    values = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 @torch.no_grad()

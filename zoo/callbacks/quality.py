@@ -29,12 +29,14 @@ from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
+_KEPT = ("score", "score_kimg", "best_score", "best_kimg", "_full_kimg")  # in checkpoints
+
 
 class Quality(Callback):
     """Compares generated samples with held-out images, in a space of features.
 
-    Before the first batch and every `every_kimg` it takes a *proxy*, of `n` samples and `n` validation images. With S
-    the name of the features:
+    Before a run's first batch and every `every_kimg` it takes a *proxy*, of `n` samples and `n` validation images.
+    With S the name of the features:
 
     - ``fd/S``: the Fréchet distance, the *score*; lower is better. It is an FID only in the features of Inception v3,
       where it is called ``fid``, and only means something beside others at the same S and n.
@@ -43,7 +45,7 @@ class Quality(Callback):
     - ``modes/...``: only where the data module knows its modes.
     - ``best/fd/S``: the lowest score of the run, logged when it falls.
 
-    At the end of a ``fit`` of at least `full_n` images, and on ``validate`` and ``test``, it takes the *full* measure:
+    At the end of a run of at least `full_n` images, and on ``validate`` and ``test``, it takes the *full* measure:
     up to `full_n` validation (test: test) images and as many samples, all of `scores`; the same names under ``full/``.
     Where there are fewer images than that, there are as many samples as images, but no fewer than `n`; where there are
     fewer than features, a ``fit`` does without it and says so, and the others refuse. A run's folder gets every
@@ -71,7 +73,7 @@ class Quality(Callback):
         score: the last score; None before the first.
         score_name: its key, ``fd/S``.
         score_kimg: when it was taken.
-        best_score: the lowest of a ``fit``, kept in checkpoints.
+        best_score: the lowest of a run; it and the last score are kept in checkpoints.
         best_kimg: when that was taken.
         seconds: spent in measuring, of this ``fit``.
 
@@ -100,6 +102,7 @@ class Quality(Callback):
         self.score_kimg: float | None = None
         self.best_score: float | None = None
         self.best_kimg: float | None = None
+        self._full_kimg: float | None = None
         self.seconds = 0.0
         self._floor = math.nan
         self._in_full = False
@@ -114,12 +117,13 @@ class Quality(Callback):
         return self._generate_state_key(n=self.n, features=own)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score and when it was."""
-        return {"best_score": self.best_score, "best_kimg": self.best_kimg}
+        """The last and the best score, and when they and the full measure were taken."""
+        return {name: getattr(self, name) for name in _KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them back."""
-        self.best_score, self.best_kimg = state_dict["best_score"], state_dict["best_kimg"]
+        for name in _KEPT:
+            setattr(self, name, state_dict.get(name))
 
     def summary(self) -> str:
         """One line: the score beside the best one and that of real images."""
@@ -139,11 +143,11 @@ class Quality(Callback):
             self._prepare(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure where training starts or resumes, so that there is a value to monitor."""
+        """Measure where training starts, so that there is a value to monitor; a resumed run has brought its own."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
-        self._began = gan.kimg
-        self._record(trainer, gan, once={f"{self.score_name}_real": self._floor})
+        if self.score is None or self.score_name not in trainer.callback_metrics:
+            self._record(trainer, gan, once={f"{self.score_name}_real": self._floor})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Measure when it is due."""
@@ -156,7 +160,8 @@ class Quality(Callback):
         gan = cast("GAN", pl_module)
         if self.score_kimg != gan.kimg:
             self._record(trainer, gan)
-        if self._in_full and 1000 * (gan.kimg - self._began) >= self.full_n:
+        if self._in_full and 1000 * gan.kimg >= self.full_n and self._full_kimg != gan.kimg:
+            self._full_kimg = gan.kimg
             with self._clock():
                 full = self._evaluation_in_full(trainer, pl_module, "val")
                 self._publish(trainer, gan, self._measure(trainer, gan, full), "full/")

@@ -99,7 +99,8 @@ class Balanced(Dynamics):
     Accuracy is the share of pairs (xᵢ, G(zᵢ)) that D last ranked rightly, over all ranks; it needs no threshold, and
     means the same for logits, critics and energies. D moves while it is at most `d_until`, G while it is at least
     `g_from`, and since `g_from` <= `d_until` somebody always moves; while D waits, its last scores of real images stay
-    valid and G's turns bring new scores of fakes.
+    valid and G's turns bring new scores of fakes. Where there are no such scores, as after a resume with another batch
+    size, D moves.
 
     The lectures name step counts that follow a metric, without a formula; this one is ours. A batch is played on the
     accuracy of the batch before: reading it waits for that one, not for this one.
@@ -121,12 +122,13 @@ class Balanced(Dynamics):
     def forward(self, gan: GAN, data: Data) -> None:
         """Play one batch."""
         accuracy = float(self.accuracy)
-        moves = {"d": accuracy <= self.d_until, "g": accuracy >= self.g_from}
         turns = gan.turns()
+        d_turn = next(turn.name for turn in turns if turn.side == "d")
+        known = d_turn in gan.verdicts and len(gan.verdicts[d_turn]["real"].score) == len(data[0])
+        moves = {"d": accuracy <= self.d_until or not known, "g": accuracy >= self.g_from}
         for turn in turns:
             if moves[turn.side]:
                 gan.play(turn, data)
-        d_turn = next(turn.name for turn in turns if turn.side == "d")
         newest = d_turn if moves["d"] else next(turn.name for turn in turns if turn.side == "g")
         gap = gan.verdicts[d_turn]["real"].score - gan.verdicts[newest]["fake"].score
         right = gap < 0 if gan.energy_based else gap > 0

@@ -1,0 +1,226 @@
+"""A run that was cut and resumed is, bit for bit, one that never was: all that a checkpoint holds is compared."""
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import nn
+
+from tests.test_configs import VARIANTS, fit
+from zoo.backbones import MLPDiscriminator
+from zoo.cli import ROOT
+from zoo.engine import Engine
+from zoo.loggers import read_metrics
+
+STEPS, SAVED, CUT = 26, 16, 18  # 22 make an epoch
+NSGAN, DIGITS = ROOT / "configs/nsgan.yaml", ROOT / "configs/data/digits.yaml"
+BUSY = {  # a batch is 0.064 kimg
+    "trainer": {
+        "accelerator": "cpu",
+        "logger": False,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "callbacks": [
+            {"class_path": "zoo.callbacks.Samples", "init_args": {"every_kimg": 0.4, "n": 9}},
+            {"class_path": "zoo.callbacks.Quality", "init_args": {"every_kimg": 0.3, "n": 20, "full_n": 1000}},
+            {"class_path": "zoo.callbacks.Checkpoints", "init_args": {"every_kimg": 0.5}},
+        ],
+    },
+    "model": {"init_args": {net: {"init_args": {"width": 4}} for net in ("generator", "discriminator")}},
+    "data": {"init_args": {"image_size": 8}},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A sum over other shares of a batch is another number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Trial:
+    """One game, straight through and cut on the way; each in a folder of its own."""
+
+    def __init__(self, folder: Path, variant: Path, data: Path, *more: Path) -> None:
+        self.folder = folder
+        busy = folder / "busy.yaml"
+        busy.write_text(yaml.safe_dump(BUSY))
+        self.words = [w for config in (variant, data, busy, *more) for w in ("-c", config)]
+
+    def run(self, name: str, *more: object, steps: int = STEPS) -> Any:
+        """A fit in this process."""
+        root = f"--trainer.default_root_dir={self.folder / name}"
+        return fit(*self.words, root, f"--trainer.max_steps={steps}", *more)
+
+    def cut(self, name: str, end: Callable[[], object]) -> Path:
+        """The folder of a fit in a process of its own, which meets its end in the middle of batch `CUT`."""
+        child = os.fork()
+        if child == 0:
+            silence = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(silence, stream)
+            move = Engine.differentiate
+
+            def differentiate(gan: Engine, *args: Any) -> None:
+                if gan.steps == CUT - 1:
+                    end()
+                move(gan, *args)
+
+            Engine.differentiate = differentiate
+            with suppress(BaseException):
+                self.run(name)
+            os._exit(0)
+        os.waitpid(child, 0)
+        return self.only(name)
+
+    def only(self, name: str) -> Path:
+        """The one run below a root."""
+        (run,) = (self.folder / name).iterdir()
+        return run
+
+
+def differences(a: Any, b: Any, place: str = "") -> list[str]:
+    """Where two trees of values are not the same, bit for bit."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(bits(a), bits(b))
+        return [] if same else [place]
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted({*a, *b}, key=str)
+        absent = [f"{place}/{key}: only in one" for key in keys if (key in a) != (key in b)]
+        return absent + [
+            d for key in keys if key in a and key in b for d in differences(a[key], b[key], f"{place}/{key}")
+        ]
+    if isinstance(a, list | tuple) and type(a) is type(b) and len(a) == len(b):
+        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{place}/{i}")]
+    return [] if type(a) is type(b) and repr(a) == repr(b) else [f"{place}: {a!r} != {b!r}"]
+
+
+def bits(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().contiguous().view(-1).view(torch.uint8)
+
+
+def contents(run: Path, name: str) -> dict[str, Any]:
+    """All of a checkpoint but what tells the time."""
+    kept = torch.load(run / name, weights_only=True)
+    del kept["callbacks"]["RunRecord"]
+    return kept
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "time"} for row in read_metrics(run / "metrics.jsonl")]
+
+
+def assert_same(straight: Path, resumed: Path) -> None:
+    for name in ("last.ckpt", "best.ckpt"):
+        assert differences(contents(straight, name), contents(resumed, name)) == []
+    assert differences(rows(straight), rows(resumed)) == []
+    pictures = [{p.name: p.read_bytes() for p in (run / "samples").iterdir()} for run in (straight, resumed)]
+    assert pictures[0] == pictures[1]
+
+
+def check(trial: Trial, end: int = signal.SIGKILL, saved: int = SAVED) -> None:
+    """What was trained twice is left out of the rows, and all else is there once."""
+    straight = trial.run("straight")
+    folder = trial.cut("cut", lambda: os.kill(os.getpid(), end))
+    assert contents(folder, "last.ckpt")["global_step"] == saved
+    assert len(rows(folder)) >= CUT - 1
+    resumed = trial.run("cut", f"--ckpt_path={folder / 'last.ckpt'}", "--seed_everything=5")
+    assert trial.only("cut") == folder
+    assert_same(trial.only("straight"), folder)
+    assert torch.equal(straight.model.sample(9, seed=1), resumed.model.sample(9, seed=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", VARIANTS, ids=lambda p: p.stem)
+def test_killed_and_resumed_is_straight(config: Path, tmp_path: Path) -> None:
+    check(Trial(tmp_path, config, DIGITS))
+
+
+def test_cut_short_between_two_batches_and_resumed_is_straight(tmp_path: Path) -> None:
+    """The batch is finished first, and saved; the critic's fifth batch is yet to come."""
+    check(Trial(tmp_path, ROOT / "configs/wgan_gp.yaml", DIGITS), signal.SIGTERM, saved=CUT)
+
+
+def test_a_run_that_was_over_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """But for what was measured and drawn at its end."""
+    trial = Trial(tmp_path, ROOT / "configs/began.yaml", DIGITS)
+    trial.run("straight")
+    trial.run("over", steps=13)
+    folder = trial.only("over")
+    trial.run("over", f"--ckpt_path={folder / 'last.ckpt'}")
+    straight, over = (contents(run, "last.ckpt") for run in (trial.only("straight"), folder))
+    del straight["callbacks"], over["callbacks"]
+    assert differences(straight, over) == []
+    told = [[row for row in rows(run) if "loss/d" in row] for run in (trial.only("straight"), folder)]
+    assert differences(*told) == []
+
+
+def part(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": name, "init_args": arguments}
+
+
+def overlay(folder: Path, **model: Any) -> Path:
+    path = folder / "overlay.yaml"
+    path.write_text(yaml.safe_dump({"model": {"init_args": model}}))
+    return path
+
+
+@pytest.mark.slow
+def test_growing_networks_go_on_where_they_were(tmp_path: Path) -> None:
+    """They fade from 0.7 to 1.6 kimg, and the run is cut at 1.1."""
+    growing = part("zoo.stabilizers.ProgressiveGrowing", stable_kimg=0.7, fade_kimg=0.9)
+    own = overlay(tmp_path, stabilizers=[growing])
+    check(Trial(tmp_path, ROOT / "configs/progressive_growing.yaml", DIGITS, own))
+
+
+def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
+    """Mirrored images, a schedule for each player, five stabilizers, clipping, an average."""
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = np.random.default_rng(0).integers(256, size=(500, 8, 8, 3), dtype=np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(images / f"{i}.png")
+    data = {"root": str(images), "flip": True, "image_size": 16}
+    stabilizers = [
+        part("zoo.stabilizers.InstanceNoise", until_kimg=1.5, sigma=0.5),
+        part("zoo.stabilizers.VirtualBatchNorm", nets="both", size=8),
+        part("zoo.stabilizers.Dropout"),
+        part("zoo.stabilizers.LayerNoise"),
+        part("zoo.stabilizers.HistoricalAveraging", weight=0.1),
+    ]
+    own = overlay(
+        tmp_path, stabilizers=stabilizers, clip_norm=1.0, ema_decay=0.9,
+        g_scheduler=part("zoo.schedules.Linear", end_kimg=1.6), d_scheduler=part("zoo.schedules.Step", every_kimg=0.5),
+    )  # fmt: skip
+    own.write_text(own.read_text() + yaml.safe_dump({"data": {"init_args": data}}))
+    check(Trial(tmp_path, NSGAN, ROOT / "configs/data/image_folder.yaml", own))
+
+
+class Careless(MLPDiscriminator):
+    """Draws from every global generator there is."""
+
+    samplewise = False
+
+    def forward(self, x: torch.Tensor, labels: None = None) -> Any:
+        x = nn.functional.dropout(x, 0.3)
+        return super().forward(x + 0.1 * float(np.random.rand()) + 0.1 * random.random())
+
+
+def test_what_d_said_is_known_while_d_waits(tmp_path: Path) -> None:
+    """With such a threshold D moves once and then waits, and what it said of real images stands."""
+    careless = part("tests.test_resume.Careless", width=4)
+    own = overlay(tmp_path, discriminator=careless, dynamics=part("zoo.dynamics.Balanced", d_until=0.0, g_from=0.0))
+    trial = Trial(tmp_path, NSGAN, DIGITS, own)
+    check(trial)
+    assert len({row["loss/d"] for row in rows(trial.only("straight")) if "loss/d" in row}) == 1

@@ -206,12 +206,14 @@ class Engine(LightningModule, ABC):
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the counters, the seed, and what else a run goes on with."""
+        """Keep the counters, the seed, and what else a run goes on with, after a last look at its moves."""
+        self._heed()
         ranks.broadcast_buffers(self)
         checkpoint["game"] = {
             "steps": self.steps,
             "images": self.images,
             "g_moves": self.g_moves,
+            "left_out": self.left_out,
             "seed": self.noise.seed,
             "frozen": list(self.frozen_names),
             **(self._kept or keep(self)),
@@ -227,6 +229,7 @@ class Engine(LightningModule, ABC):
             raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
         self.steps, self.images = game["steps"], game["images"]
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
+        self.left_out = game.get("left_out", 0)
         self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
         self.begun = True
         self._kept = {name: game[name] for name in KEPT} if all(name in game for name in KEPT) else None

@@ -67,6 +67,7 @@ class Checkpoints(Checkpoint):
         self._position: dict[str, Any] | None = None  # in the epoch, after the last batch
         self._training = False
         self._interrupts = Interrupts()
+        self._stop: BaseException | None = None  # to raise before the next batch
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run's folder, take away what a kill has left unfinished there, and write and read sealed files."""
@@ -97,12 +98,17 @@ class Checkpoints(Checkpoint):
         """Keep the untrained model if it was measured; from here on there is something to lose."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
-        self._training, self._position, self._last_step = True, None, None
+        self._training, self._position, self._last_step, self._stop = True, None, None, None
         best = self._folder / BEST
         if trainer.strategy.broadcast(best.is_file()) and self._best_kimg is not None:
             self.best_model_path = str(best)
         self._keep_best(trainer, gan)
         self._interrupts.listen(trainer.world_size)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Stop if told to, now that the batch before is saved and in the log too."""
+        if self._stop is not None:
+            raise self._stop
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Write what is due."""
@@ -112,9 +118,9 @@ class Checkpoints(Checkpoint):
         self._keep_best(trainer, gan)
         if self._every.due(gan.kimg):
             self._keep_last(trainer, gan)
-        if stop := self._interrupts.stop(gan.steps, gan.device):
+        self._stop = self._interrupts.stop(gan.steps, gan.device)
+        if self._stop is not None:
             self._keep_last(trainer, gan)
-            raise stop
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what came out, with all that was measured at the end."""

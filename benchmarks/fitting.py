@@ -22,7 +22,7 @@ from zoo.callbacks import Budget, RunRecord
 from zoo.loggers import MetricsLog, WandbLogger
 
 NEVER = 1e9  # kimg
-EVALUATION = ("Samples", "Quality", "Checkpoints")
+EVALUATION = ("Samples", "Quality", "Diagnostics", "Checkpoints")
 
 
 class Noise(DataModule):

@@ -56,7 +56,7 @@ def write_run(
         "result": {"kimg": end, "steps": 1, "seconds": 2 * end, "score": None, "metrics": {}, "checkpoints": []},
     }  # fmt: skip
     if pathologies is not None:
-        record["pathologies"] = pathologies
+        record["diagnosis"] = pathologies
     (folder / "run.json").write_text(json.dumps(record))
     settings = {
         "seed_everything": seed,

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from datamodules.loader import TensorLoader
 from zoo import variants
 from zoo.backbones import Autoencoder, MLPDiscriminator, MLPGenerator
+from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation
 from zoo.dynamics import Alternating
 from zoo.gan import GAN
@@ -46,16 +47,17 @@ def main() -> None:
     name, processes, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     gan = game(getattr(variants, name)).double()
     data = torch.randn(GLOBAL_BATCH * BATCHES, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    measure = Measure()
+    measure, diagnostics = Measure(), Diagnostics(every_kimg=0.016, n=GLOBAL_BATCH)  # every second batch
     trainer = Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
-        callbacks=[measure],
+        callbacks=[measure, diagnostics],
     )  # fmt: skip
     size = GLOBAL_BATCH // processes
     loader = TensorLoader(data, batch_size=size, shuffle=True, rank=trainer.global_rank, world_size=processes)
     trainer.fit(gan, loader)
     extra = {"steps": gan.steps, "images": gan.images, "logged": trainer.callback_metrics, "scores": measure.scores}
+    extra["readings"] = [reading.as_row() for reading in diagnostics.history.readings]
     torch.save({"state": gan.state_dict(), **extra}, f"{out}-{trainer.global_rank}.pt")
 
 

@@ -42,6 +42,7 @@ ALLOWED = {
     "zoo.gan": INNER - {"zoo.gan", "zoo.penalties", "zoo.ranks", "zoo.resuming"},
     "zoo.variants": INNER - {"zoo.engine", "zoo.freezing", "zoo.initial", "zoo.joining", "zoo.resuming"},
     "zoo.loggers": set(),
+    "zoo.diagnosis": {"zoo.diagnosis"},
     "zoo.sealed": set(),
     "zoo.slurm": set(),
     "zoo.callbacks": {

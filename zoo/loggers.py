@@ -220,6 +220,11 @@ class WandbLogger(LightningWandbLogger):
         self._attempt(log)
 
     @rank_zero_only
+    def log_alert(self, title: str, text: str) -> None:
+        """Send a warning to whoever asked W&B for alerts."""
+        self._attempt(lambda: self.experiment.alert(title=title, text=text, level="WARN"))
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         """Finish the run, waiting at most `finish_timeout` seconds for uploads."""
         if not self._ours or self._experiment is None:
@@ -302,6 +307,13 @@ def log_picture(loggers: Iterable[Logger], key: str, picture: np.ndarray, kimg: 
             logger.log_picture(key, picture, kimg)
         elif hasattr(logger, "log_image"):
             logger.log_image(key=key, images=[picture])
+
+
+def log_alert(loggers: Iterable[Logger], title: str, text: str) -> None:
+    """Send an alert by every logger that can."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_alert(title, text)
 
 
 def _say_where(run: Run) -> None:

@@ -22,6 +22,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from zoo import __version__, slurm
+from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.trainer import find, leaves_nothing
 from zoo.loggers import KIMG, encode
@@ -47,6 +48,8 @@ class RunRecord(Callback):
     - ``result``: ``kimg``, ``steps``; ``seconds`` of training with all that happens in between, over
       all resumes; ``images_per_second`` of these; ``score``, see :class:`Quality`, null without one;
       ``metrics``, the last value of each; and ``checkpoints``, relative to the run's folder
+    - ``diagnosis``: what :class:`Diagnostics` found, each with ``name``, ``kimg``, ``evidence`` and ``advice``; null
+      without one
 
     NaN and infinities are written as in `metrics.jsonl`: "nan", "inf", "-inf".
 
@@ -165,6 +168,10 @@ class RunRecord(Callback):
             "checkpoints": [name for name in (LAST, BEST) if (self.run_dir / name).is_file()],
         }
 
+    def _diagnosis(self, trainer: Trainer) -> list[dict[str, Any]] | None:
+        diagnostics = find(trainer, Diagnostics)
+        return None if diagnostics is None else [found._asdict() for found in diagnostics.history.findings]
+
     def _write(self, trainer: Trainer, gan: GAN, status: str, error: str | None = None) -> None:
         if not trainer.is_global_zero or leaves_nothing(trainer):
             return
@@ -177,6 +184,7 @@ class RunRecord(Callback):
             "status": status,
             "error": error,
             "result": self._result(trainer, gan),
+            "diagnosis": self._diagnosis(trainer),
         }
         put(json.dumps(record, indent=2, allow_nan=False).encode(), self.run_dir / "run.json")
 

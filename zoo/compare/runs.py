@@ -103,7 +103,7 @@ class Run:
     @property
     def pathologies(self) -> list[dict[str, Any]]:
         """What diagnostics found: each a name, with evidence, advice and kimg where they are known."""
-        return list(self.record.get("pathologies") or [])
+        return list(self.record.get("diagnosis") or [])
 
     @cached_property
     def series(self) -> dict[str, list[Point]]:

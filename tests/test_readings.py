@@ -1,0 +1,178 @@
+"""What is read of a game: each number against one worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.games import fit, networks, points
+from zoo.backbones import MLPDiscriminator, MLPGenerator
+from zoo.callbacks.readings import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, uses
+from zoo.dynamics import Alternating, Unrolled
+from zoo.stabilizers import FeatureMatching, InstanceNoise
+from zoo.types import Verdict
+from zoo.variants.ebgan import EBGAN
+from zoo.variants.lsgan import LSGAN
+from zoo.variants.minimax import MinimaxGAN
+from zoo.variants.nsgan import NSGAN
+from zoo.variants.wgan import WGAN
+from zoo.variants.wgan_gp import WGANGP
+
+
+def test_accuracy_and_overlap_of_scores() -> None:
+    real, fake = torch.tensor([3.0, 1.0]), torch.tensor([0.0, 1.0, 2.0, 5.0])
+    # 3 beats 0, 1, 2; 1 beats 0 and draws with 1: 4.5 of 8
+    # at 1: half of the reals and half of the fakes are at most that; at 3: all and three quarters; at 0: none and 1/4
+    accuracy, overlap = ranking(real, fake)
+    assert (accuracy, overlap) == (4.5 / 8, 0.75)
+    assert ranking(100 * real**3, 100 * fake**3) == (accuracy, overlap)
+    assert ranking(torch.ones(3), torch.ones(4)) == (0.5, 1.0)
+    assert ranking(torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0])) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    # of scores -20 and 2: σ(f); 1 - σ(f); |f - 1|; 1
+    [(MinimaxGAN, (2.0611536e-9 + 0.8807971) / 2), (NSGAN, (1 + 0.1192029) / 2), (LSGAN, 11), (WGAN, 1)],
+)
+def test_the_slope_of_the_generators_loss(objective, expected: float) -> None:
+    gan = objective(*networks())
+    gan.verdicts["g"] = {"fake": Verdict(torch.tensor([-20.0, 2.0]), {})}
+    assert slope(gan, gan.turns()[1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_loss_that_is_replaced_has_no_slope() -> None:
+    gan = NSGAN(*networks(), stabilizers=[FeatureMatching()])
+    gan.verdicts["g"] = {"fake": Verdict(torch.zeros(2), {})}
+    assert math.isnan(slope(gan, gan.turns()[1]))
+
+
+def test_the_gradient_by_layer() -> None:
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1, bias=False), nn.Linear(1, 1))
+    for parameter, gradient in zip(net.parameters(), (3.0, 4.0, 12.0), strict=False):
+        parameter.grad = torch.full_like(parameter, gradient)
+    assert gradients_by_layer(net) == {"0": 5.0, "2": 12.0}
+
+
+def test_the_sketch_keeps_angles() -> None:
+    generator = torch.Generator().manual_seed(3)
+    a, b = torch.randn(2, 50_000, generator=generator)
+    for share in (0.0, 0.5, -1.0):
+        c = share * a + (1 - share**2) ** 0.5 * b
+        exact = torch.cosine_similarity(a, c, dim=0)
+        kept = torch.cosine_similarity(sketch([a[:7], a[7:]]), sketch([c]), dim=0)
+        assert kept == pytest.approx(exact.item(), abs=0.2)
+    assert torch.equal(sketch([a]), sketch([a]))
+
+
+class Told(nn.Module):
+    """A generator whose samples are given."""
+
+    latent_dim = 3
+
+    def __init__(self, made: Tensor) -> None:
+        super().__init__()
+        self.made = nn.Parameter(made)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.made[: len(z)]
+
+
+class Ring:
+    """Two modes."""
+
+    centres, sigma = torch.tensor([[0.0, 0.0], [4.0, 0.0]]), 1.0
+
+
+def read(reader: Reader, gan, data: Tensor, **scores: Tensor):
+    gan.verdicts = {turn.name: {k: Verdict(v, {}) for k, v in scores.items()} for turn in gan.turns()}
+    gan.latest = {"loss/d": torch.tensor(0.5), "loss/g": torch.tensor(-2.0)}
+    return reader(gan, data)
+
+
+SCORES = {"real": torch.tensor([1.0, 2.0]), "fake": torch.tensor([-1.0, -6.0])}
+
+
+def test_the_samples_are_compared_with_the_data() -> None:
+    real = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 0.0], [4.0, 0.0]])
+    made = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    gan = WGAN(Told(made), MLPDiscriminator((2,), width=3))
+    reader = Reader(4, 0, modes=mode_teller(Ring()))
+    first = read(reader, gan, real, **SCORES)
+    assert first.finite
+    assert (first.loss_d, first.loss_g, first.slope) == (0.5, -2.0, 1.0)
+    assert (first.accuracy, first.overlap, first.gap, first.scale) == (1, 0, 5, 5)  # the mean of all is -1
+    assert first.diversity == pytest.approx(0.25)  # 4 of 6 pairs differ, by 1 where the data do by 4
+    assert first.modes == pytest.approx(0.5)
+    assert all(math.isnan(v) for v in (first.movement, first.sway, first.turn, first.gradient, first.feature_diversity))
+
+    with torch.no_grad():
+        gan.generator.made += torch.tensor([3.0, 4.0])
+    second = read(reader, gan, real, **SCORES)
+    # the mean moved by 5 and the spread not; the data's is 4 / sqrt(3)
+    assert second.movement == pytest.approx(5 / (4 / 3**0.5))
+    assert second.modes == pytest.approx(0.5)  # (3, 4) is nearer to the second mode
+    assert math.isnan(second.sway)
+
+    with torch.no_grad():
+        gan.generator.made -= torch.tensor([3.0, 4.0])
+    third = read(reader, gan, real, **SCORES)
+    assert (third.sway, third.turn) == (pytest.approx(-1), pytest.approx(-1))
+
+
+@pytest.mark.parametrize("where", ["loss", "score", "sample", "gradient", "weight"])
+def test_what_is_not_finite_is_seen(where: str) -> None:
+    gan = WGAN(Told(torch.rand(4, 2)), MLPDiscriminator((2,), width=3))
+    reader, real, scores = Reader(4, 0), torch.rand(4, 2), dict(SCORES)
+    assert read(reader, gan, real, **scores).finite
+    with torch.no_grad():
+        if where == "score":
+            scores["real"] = torch.tensor([math.inf, 0.0])
+        elif where == "sample":
+            gan.generator.made[0, 0] = math.nan
+        elif where == "weight":
+            gan.discriminator.head.weight[0, 0] = math.inf
+        elif where == "gradient":
+            gan.generator.made.grad = torch.full((4, 2), math.nan)
+    gan.verdicts = {turn.name: {k: Verdict(v, {}) for k, v in scores.items()} for turn in gan.turns()}
+    if where == "loss":
+        gan.latest["loss/g"] = torch.tensor(math.nan)
+    assert not reader(gan, real).finite
+
+
+def test_energies_are_low_for_real_images() -> None:
+    from zoo.backbones import Autoencoder
+
+    gan = EBGAN(MLPGenerator((1, 8, 8), latent_dim=3, width=4), Autoencoder((1, 8, 8), width=2, code_dim=2))
+    scores = {"real": torch.tensor([1.0, 2.0]), "fake": torch.tensor([5.0, 6.0])}
+    told = read(Reader(4, 0), gan, torch.rand(4, 1, 8, 8), **scores)
+    assert (told.accuracy, told.overlap, told.gap) == (1, 0, 4)
+
+
+def test_nothing_is_read_before_both_sides_moved() -> None:
+    gan = WGAN(*networks(), dynamics=Alternating(d_steps=3))
+    reader = Reader(8, 0)
+    assert reader(gan, torch.zeros(8, 2)) is None
+    fit(gan, points(2))
+    assert reader(gan, points()[0][0]) is None
+    fit(gan, points(1))
+    assert reader(gan, points()[0][0]) is not None
+
+
+def test_what_a_game_is_made_of() -> None:
+    plain = uses(NSGAN(*networks()))
+    assert {"NSGAN", "GAN", "Alternating"} <= plain
+    assert not {"ema", "clip_norm", "schedule", "saturates"} & plain
+    rich = uses(
+        MinimaxGAN(
+            *networks(),
+            stabilizers=[InstanceNoise(1.0)],
+            dynamics=Unrolled(1),
+            ema_decay=0.5,
+            clip_norm=1.0,
+            g_scheduler=lambda kimg: 1.0,
+        )
+    )
+    assert {"MinimaxGAN", "InstanceNoise", "Unrolled", "ema", "clip_norm", "schedule", "saturates"} <= rich
+    assert "WGANGP" in uses(WGANGP(*networks()))

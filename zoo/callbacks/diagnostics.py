@@ -1,0 +1,127 @@
+"""Whether a run has one of the pathologies of GANs, while it trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from zoo.callbacks.readings import Reader, mode_teller, uses
+from zoo.callbacks.schedule import Every
+from zoo.diagnosis import History, Reading
+from zoo.loggers import KIMG, log_alert
+from zoo.metrics.features import Classifier
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+
+class Diagnostics(Callback):
+    """Reads the game every `every_kimg`, and says once what is wrong with it, why one may think so, and what helps.
+
+    What is read is in `zoo.diagnosis.Reading`, and logged under those names as ``diagnosis/...``; beside them the norms
+    of G's gradient in at most six of its layers, ``diagnosis/gradient/<layer>``. How it is judged is in
+    `zoo.diagnosis`. A finding is a warning in the log, an alert where there is a W&B logger, and an entry of
+    `diagnosis` in run.json; the same pathology is told again only after it was away.
+
+    The diversity is that of `gan.sample()`, hence of the averaged generator where there is one; all else is of the
+    networks that play. Features and classes are those of the data module's own small classifier, where it has one.
+    Gradients are as they were before the last step of G, after clipping.
+
+    Neither the global random states nor the module are touched. Every rank takes the same reading, and so comes to the
+    same findings. The readings are in checkpoints: a resumed run goes on from them.
+
+    Args:
+        every_kimg: thousands of real images between two readings. What takes a few readings to be seen takes as many
+            times longer where this is larger.
+        n: samples a reading, at least 2.
+        seed: of the samples.
+
+    Attributes:
+        history: all readings, and what was found.
+        seconds: spent on this, of this ``fit``.
+
+    Raises:
+        ValueError: `every_kimg` is not positive and finite, or `n` < 2.
+    """
+
+    def __init__(self, every_kimg: float = 10, n: int = 128, seed: int = 0) -> None:
+        if n < 2:
+            raise ValueError(f"Diagnostics: n must be at least 2, got {n}")
+        self.n, self.seed = n, seed
+        self.history = History()
+        self.seconds = 0.0
+        self._reader = Reader(n, seed)
+        self._every = Every(every_kimg)
+
+    # What it keeps.
+
+    def state_dict(self) -> dict[str, Any]:
+        """The readings, and where the generator was at the last one."""
+        return {"readings": [r.as_row() for r in self.history.readings], "reader": self._reader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them back; what they show is found again when the fit starts."""
+        self.history.readings = [Reading.of_row(row) for row in state_dict["readings"]]
+        self._reader.load_state_dict(state_dict["reader"])
+
+    # When it reads.
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look for what knows the data's classes or modes."""
+        self.seconds, self._started = 0.0, time.monotonic()
+        data: Any = getattr(trainer, "datamodule", None)
+        known = getattr(data, "classifier", None)
+        self._reader.extractor = None if known is None else Classifier(known)
+        self._reader.modes = mode_teller(data)
+        self.history = History(self.history.readings, uses(cast("GAN", pl_module)))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock where training starts or resumes."""
+        self._every.start(cast("GAN", pl_module).kimg)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Read when it is due."""
+        gan = cast("GAN", pl_module)
+        if self._every.due(gan.kimg):
+            with self._clock():
+                self._read(trainer, gan, batch if isinstance(batch, Tensor) else batch[0])
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print what was found, and what looking took."""
+        share = self.seconds / (time.monotonic() - self._started)
+        found = ", ".join(dict.fromkeys(f.name for f in self.history.findings)) or "nothing"
+        rank_zero_info(
+            f"Diagnostics: {found} found in {len(self.history.readings)} readings, which took {share:.1%} of the time"
+        )
+
+    # How it reads.
+
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds += time.monotonic() - began
+
+    @isolate_rng()
+    def _read(self, trainer: Trainer, gan: GAN, real: Tensor) -> None:
+        reading: Reading | None = trainer.strategy.broadcast(self._reader(gan, real))
+        if reading is None:
+            return
+        found = self.history.add(reading)
+        values = {f"diagnosis/{name}": float(value) for name, value in reading.as_row().items() if name != "kimg"}
+        values |= {f"diagnosis/gradient/{name}": value for name, value in self._reader.layers.items()}
+        row = {name: value for name, value in values.items() if value == value or not reading.finite}
+        for logger in trainer.loggers:
+            logger.log_metrics({**row, KIMG: gan.kimg}, step=max(gan.steps - 1, 0))
+        for finding in found:
+            rank_zero_warn(f"{type(gan).__name__}: {finding}")
+            log_alert(trainer.loggers, finding.name, str(finding))

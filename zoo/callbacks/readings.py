@@ -1,0 +1,250 @@
+"""What a GAN shows between two batches, as numbers that can be judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo import ranks
+from zoo.diagnosis import Reading
+from zoo.freezing import evaluating
+from zoo.metrics.features import Classifier, Extractor
+from zoo.metrics.modes import stacked_modes
+from zoo.noise import Noise
+from zoo.types import Turn
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+_SKETCH = 256  # numbers that stand for the weights of G
+_SIDE = 8  # pixels a side of what movement is seen in
+_LAYERS = 6  # of which the gradient is told by name
+
+
+class Reader:
+    """Takes readings of one GAN, one after the other; remembers where it was last.
+
+    The networks, their buffers and the noise of the game stay as they are. Scores and gradients are those of the last
+    turns. Samples are `gan.sample(n, seed=seed)`; movement is that of the plain generator, at the same latents.
+
+    Args:
+        n: samples a reading.
+        seed: of the samples.
+        extractor: what makes features and, with `classes`, tells classes; None for neither.
+        modes: what tells the modes of samples (N, ...), as integers (N,).
+    """
+
+    def __init__(
+        self,
+        n: int,
+        seed: int,
+        extractor: Extractor | None = None,
+        modes: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.n, self.seed, self.extractor, self.modes = n, seed, extractor, modes
+        self.layers: dict[str, float] = {}  # the gradient's norm at the last reading, by layer
+        self._place: Tensor | None = None  # of the samples, at the last reading
+        self._move: Tensor | None = None  # of it, between the last two
+        self._weights: Tensor | None = None  # a sketch of G's
+        self._step: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """Where it was last."""
+        return {name: getattr(self, f"_{name}") for name in ("place", "move", "weights", "step")}
+
+    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
+        """Take that back."""
+        for name, value in state.items():
+            setattr(self, f"_{name}", value)
+
+    @torch.no_grad()
+    def __call__(self, gan: GAN, real: Tensor) -> Reading | None:
+        """Read; `real` are images of the data, (N, ...). None before both sides have moved."""
+        turns = last_turns(gan)
+        if not all(turn.name in gan.verdicts and f"loss/{turn.name}" in gan.latest for turn in turns.values()):
+            return None
+        losses = {side: float(ranks.mean(torch.as_tensor(gan.latest[f"loss/{t.name}"]))) for side, t in turns.items()}
+        told: dict[str, Any] = {
+            "loss_d": losses["d"], "loss_g": losses["g"],
+            **_scores(gan, turns["d"]), "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
+            "weights": max(float(_norm(net.parameters())) for net in gan.players().values()),
+            **self._samples(gan, real), "turn": self._turn(gan.generator),
+        }  # fmt: skip
+        finite = all(map(math.isfinite, (*losses.values(), told["scale"], told["weights"], *self.layers.values())))
+        bounded = told.pop("bounded")
+        return Reading(kimg=gan.kimg, finite=finite and bounded, **told)
+
+    def _gradients(self, gan: GAN) -> float:
+        norms = gradients_by_layer(gan.generator)
+        self.layers = dict(_some(list(norms.items())))
+        return math.hypot(*norms.values()) if norms else math.nan
+
+    def _samples(self, gan: GAN, real: Tensor) -> dict[str, Any]:
+        real = _as_float(real)[: self.n]
+        made = gan.sample(self.n, seed=self.seed)
+        if not made.isfinite().all():
+            return {"bounded": False}
+        told: dict[str, Any] = {"bounded": True, "diversity": _spread(made) / _spread(real)}
+        images = [made[: len(real)], real]  # of as many: a count of modes goes with how many there are
+        logits: list[Tensor | None] = [None, None]
+        if self.extractor is not None:
+            found = [self.extractor.to(made.device)(x.clamp(-1, 1)) for x in images]
+            told["feature_diversity"] = _spread(found[0].features) / _spread(found[1].features)
+            logits = [f.logits for f in found]
+        if self.modes is not None:
+            told["modes"] = _effective(self.modes(images[0])) / _effective(self.modes(real))
+        elif logits[0] is not None and logits[1] is not None:
+            told["modes"] = _effective(logits[0].argmax(1)) / _effective(logits[1].argmax(1))
+        return told | self._movement(gan, made, real)
+
+    def _movement(self, gan: GAN, made: Tensor, real: Tensor) -> dict[str, float]:
+        """Of where the plain generator puts its samples: their mean and standard deviation, in few pixels."""
+        if gan.generator_ema is not None:
+            z = gan.sample_latent(self.n, Noise(self.seed)).to(gan.device)
+            labels = None if gan.num_classes is None else torch.arange(self.n, device=gan.device) % gan.num_classes
+            with evaluating(gan.generator):
+                made = gan.generate(z, labels)
+        place, data = _place(made), _place(real)
+        before, move = self._place, self._move
+        self._place = place
+        self._move = None if before is None else place - before
+        if self._move is None:
+            return {}
+        told = {"movement": float(self._move.norm() / data[len(data) // 2 :].norm().clamp(min=1e-12))}
+        if move is not None:
+            told["sway"] = float(F.cosine_similarity(self._move, move, dim=0))
+        return told
+
+    def _turn(self, net: nn.Module) -> float:
+        weights = sketch(net.parameters())
+        before, step = self._weights, self._step
+        self._weights = weights
+        self._step = None if before is None else weights - before
+        if self._step is None or step is None:
+            return math.nan
+        return float(F.cosine_similarity(self._step, step, dim=0))
+
+
+def last_turns(gan: GAN) -> dict[str, Turn]:
+    """The last turn of a round in which D moves, under "d", and the last in which G does, under "g"."""
+    return {turn.side: turn for turn in gan.turns() if turn.side == "d" or "g" in turn.movers}
+
+
+def ranking(real: Tensor, fake: Tensor) -> tuple[float, float]:
+    """Of scores (N,) and (M,): the share of pairs in which real is the higher, ties by half; and their overlap.
+
+    The overlap is 1 less the largest difference between the two distribution functions. Both are in [0, 1] and stay the
+    same under any rising function of the scores, so they mean the same for logits and critics.
+    """
+    order = (real[:, None] > fake).double() + (real[:, None] == fake).double() / 2
+    at = torch.cat([real, fake])
+    below = [(scores[:, None] <= at).double().mean(0) for scores in (real, fake)]
+    return float(order.mean()), 1 - float((below[0] - below[1]).abs().max())
+
+
+def slope(gan: GAN, turn: Turn) -> float:
+    """The mean of |dL_G/df| over the last fakes, times their number; NaN if L_G is replaced by a stabilizer's."""
+    if any(stabilizer.replaces_g_loss for stabilizer in gan.stabilizers):
+        return math.nan
+    scores = gan.verdicts[turn.name]["fake"].score
+    with torch.enable_grad():
+        scores = scores.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(gan.g_loss(scores), scores)
+    return float(ranks.mean(gradient.abs().sum()))
+
+
+def gradients_by_layer(net: nn.Module) -> dict[str, float]:
+    """The norm of the gradient of each module's own parameters, by name in order; those that have none are left out."""
+    norms = {}
+    for name, module in net.named_modules():
+        mine = [p.grad for p in module.parameters(recurse=False) if p.grad is not None]
+        if mine:
+            norms[name] = float(_norm(mine))
+    return norms
+
+
+def sketch(parameters: Iterable[Tensor]) -> Tensor:
+    """256 random signed sums of all parameters, the same every time: they keep angles, to about 0.06 in the cosine."""
+    flat = torch.cat([p.detach().flatten().float() for p in parameters])
+    signs = torch.randint(2, flat.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+    flat = flat * (2 * signs - 1).to(flat.device)
+    return F.pad(flat, (0, -len(flat) % _SKETCH)).view(-1, _SKETCH).sum(0).cpu()
+
+
+def uses(gan: GAN) -> set[str]:
+    """What a game is made of, in words that advice goes by.
+
+    The names of its objective's, dynamics' and stabilizers' classes and of those they derive from; "ema", "clip_norm"
+    and "schedule" where it has one; "saturates" where L_G has no slope for a fake that D is sure of.
+    """
+    parts = (gan, gan.dynamics, *gan.stabilizers)
+    words = {kind.__name__ for part in parts for kind in type(part).__mro__}
+    words |= {"ema"} if gan.generator_ema is not None else set()
+    words |= {"clip_norm"} if gan.clip_norm is not None else set()
+    words |= {"schedule"} if any(schedule is not None for schedule in gan._schedules.values()) else set()
+    sure = torch.full((1,), -20.0, requires_grad=True)
+    with torch.enable_grad():
+        (flat,) = torch.autograd.grad(gan.g_loss(sure), sure)
+    return words | ({"saturates"} if abs(float(flat)) < 1e-3 else set())
+
+
+def mode_teller(data: Any) -> Callable[[Tensor], Tensor] | None:
+    """What tells the modes of samples, where a data module knows them: its `centres`, or a `channel_classifier`."""
+    centres, channels = getattr(data, "centres", None), getattr(data, "channel_classifier", None)
+    if centres is not None:
+        return lambda samples: torch.cdist(samples.float(), centres.to(samples)).argmin(1)
+    if channels is None:
+        return None
+    classifier = Classifier(channels)
+    return lambda samples: stacked_modes(samples, classifier.to(samples.device))
+
+
+def _scores(gan: GAN, turn: Turn) -> dict[str, float]:
+    said = gan.verdicts[turn.name]
+    real, fake = (ranks.gather(said[role].score.detach()).float() for role in ("real", "fake"))
+    if gan.energy_based:  # real images have the low ones
+        real, fake = -real, -fake
+    accuracy, overlap = ranking(real, fake)
+    both = torch.cat([real, fake])
+    scale = float((both - both.mean()).abs().max())
+    return {"accuracy": accuracy, "overlap": overlap, "gap": float(real.mean() - fake.mean()), "scale": scale}
+
+
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm([t.detach().float() for t in tensors])).norm()
+
+
+def _spread(x: Tensor) -> float:
+    """The mean distance between different rows."""
+    return float(F.pdist(x.flatten(1).float()).mean())
+
+
+def _place(samples: Tensor) -> Tensor:
+    """Mean and standard deviation of samples (N, ...), in a row, images averaged to 8x8."""
+    small = samples.float()
+    if samples.ndim == 4:
+        small = F.adaptive_avg_pool2d(small, _SIDE)
+    small = small.flatten(1)
+    return torch.cat([small.mean(0), small.std(0)]).cpu()
+
+
+def _effective(modes: Tensor) -> float:
+    """The exponential of the entropy of a histogram: as many modes as would be if all were as frequent."""
+    share = torch.unique(modes, return_counts=True)[1].double() / len(modes)
+    return float((-torch.special.xlogy(share, share)).sum().exp())
+
+
+def _as_float(images: Tensor) -> Tensor:
+    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
+
+
+def _some(items: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """At most six, from the first to the last."""
+    if len(items) <= _LAYERS:
+        return items
+    return [items[round(i * (len(items) - 1) / (_LAYERS - 1))] for i in range(_LAYERS)]

@@ -1,0 +1,167 @@
+"""Readings in, findings out.
+
+Everything is decided over windows of readings, never by a single one, and by medians, which one odd batch does not
+move. Windows are counted in readings: what they are in kimg follows from how often one reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from zoo.diagnosis.reading import Reading
+from zoo.diagnosis.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, advice
+
+# Chosen on the tuning seeds of benchmarks/diagnosis.py, before its test seeds were looked at.
+SURE, FLAT, FALL, STUCK = 0.95, 0.03, 30.0, 6  # D's accuracy, L_G's slope, the gradient's fall; readings
+NARROW, UNLIKE, FEW, LOST, ALIKE = (
+    0.35,
+    0.45,
+    0.35,
+    0.5,
+    12,
+)  # diversity in pixels, features; modes; of a peak; readings
+WIDE, RISE, DECAY, RESTLESS = 0.5, 1.15, 0.75, 14  # movement; second half of a window over the first; readings
+HUGE, GROWTH, AGAIN, GROWING = 10.0, 100.0, 1.25, 4  # weights over the first, scores over the first; readings
+CALM = 5  # readings after which what is not seen any more is gone
+
+
+class Finding(NamedTuple):
+    """A pathology that came up."""
+
+    name: str  # one of `zoo.diagnosis.PATHOLOGIES`
+    kimg: float  # of the reading at which it was seen
+    evidence: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.kimg:g} kimg: {self.evidence}; {self.advice}"
+
+
+class History:
+    """Readings of one run in order, and what they show; the same readings always show the same.
+
+    Args:
+        readings: those there are already.
+        uses: what the game is made of, for advice, as `zoo.callbacks.readings.uses` tells.
+    """
+
+    def __init__(self, readings: Iterable[Reading] = (), uses: Collection[str] = ()) -> None:
+        self.readings: list[Reading] = []
+        self.findings: list[Finding] = []
+        self.uses = uses
+        self._absent: dict[str, int] = {}  # for how many readings each known pathology has not been seen
+        for reading in readings:
+            self.add(reading)
+
+    def add(self, reading: Reading) -> list[Finding]:
+        """Take one more; what came up with it, or came back after it was gone for five readings."""
+        self.readings.append(reading)
+        seen = present(self.readings)
+        new = [
+            Finding(name, reading.kimg, evidence, advice(name, self.uses))
+            for name, evidence in seen.items()
+            if self._absent.get(name, CALM) >= CALM
+        ]
+        self._absent = {name: count + 1 for name, count in self._absent.items()} | dict.fromkeys(seen, 0)
+        self.findings += new
+        return new
+
+
+def present(readings: Sequence[Reading]) -> dict[str, str]:
+    """The pathologies that a run has at the last of its readings, by name, each with the evidence in words."""
+    found = {DIVERGENCE: divergence(readings), DIMINISHED: diminished(readings)}
+    if not found[DIVERGENCE] and not found[DIMINISHED]:  # either leaves a generator that makes nothing of use
+        found[COLLAPSE], found[OSCILLATION] = collapse(readings), oscillation(readings)
+    return {name: evidence for name, evidence in found.items() if evidence}
+
+
+def divergence(readings: Sequence[Reading]) -> str:
+    """Numbers that are none, or weights or scores that grow without a bound."""
+    if not readings[-1].finite:
+        return "losses, scores, weights or samples are NaN or infinite"
+    if len(readings) < 3 * GROWING:
+        return ""
+    first, before, now = readings[:GROWING], readings[-3 * GROWING : -2 * GROWING], readings[-GROWING:]
+    for what, name, limit in (("weights", "the norm of the weights", HUGE), ("scale", "the spread of scores", GROWTH)):
+        start, then, end = (_middle(part, what) for part in (first, before, now))
+        if end >= limit * start and end >= AGAIN * then:
+            recent = _span(readings[-3 * GROWING :])
+            return f"{name} grew {end / start:.3g}-fold to {end:.3g}, and {end / then:.3g}-fold in the last {recent}"
+    return ""
+
+
+def diminished(readings: Sequence[Reading]) -> str:
+    """D is right, and G's loss is flat there or its gradient has gone."""
+    window = readings[-STUCK:]
+    if len(window) < STUCK or min(r.accuracy for r in window) < SURE:
+        return ""
+    right = f"while D ranks {_middle(window, 'accuracy'):.1%} of pairs rightly"
+    peak = max((_middle(readings[i : i + 3], "gradient"), -i) for i in range(max(1, len(readings) - 3)))
+    now = _middle(window, "gradient")
+    fall = peak[0] / now if now else math.inf
+    fell = f"the gradient of G fell {fall:.3g}-fold in {readings[-1].kimg - readings[-peak[1]].kimg:g} kimg"
+    slope = _middle(window, "slope")
+    if slope <= FLAT:
+        flat = f"G's loss passes on {slope:.2g} of what moves D's score of a sample"
+        return f"{fell}, and {flat}, {right}" if fall >= 3 else f"{flat}, {right}"
+    return f"{fell} {right}" if fall >= FALL else ""
+
+
+def collapse(readings: Sequence[Reading]) -> str:
+    """The samples are alike, or of few modes, and do not become more."""
+    window = readings[-ALIKE:]
+    if len(window) < ALIKE or any(_rises(window, what) for what in ("diversity", "feature_diversity", "modes")):
+        return ""
+    pixels, features, modes = (_middle(window, what) for what in ("diversity", "feature_diversity", "modes"))
+    peak = max(_middle(readings[i : i + 3], "diversity") for i in range(max(1, len(readings) - 3)))
+    if _middle(window, "accuracy") >= 0.99 and not pixels <= LOST * peak:
+        return ""  # G has not come near the data yet
+    if pixels <= NARROW:
+        told = f"samples differ {pixels:.2g} times as much as the data do"
+    elif features <= UNLIKE:
+        told = f"samples differ {features:.2g} times as much as the data do, in features"
+    elif modes <= FEW and math.isnan(features):
+        told = f"samples have {modes:.2g} times as many modes as the data"
+    else:
+        return ""
+    more = f", and {modes:.2g} times as many modes" if modes <= FEW and "modes" not in told else ""
+    return f"{told}{more}, with no rise in {_span(window)}"
+
+
+def oscillation(readings: Sequence[Reading]) -> str:
+    """What G makes goes on moving as a whole, far and to and fro, and nothing comes of it."""
+    window = readings[-RESTLESS:]
+    if len(window) < RESTLESS or any(_rises(window, what) for what in ("diversity", "feature_diversity", "modes")):
+        return ""
+    movement = _middle(window, "movement")
+    halves = _halves(window, "movement")
+    back = sum(r.sway < 0 for r in window)
+    if movement < WIDE or halves[1] < DECAY * halves[0] or back < len(window) / 4:
+        return ""
+    return (
+        f"from one reading to the next the samples moved as a whole by {movement:.2g} of the data's spread, and turned "
+        f"back {back} times in {_span(window)}, without calming down"
+    )
+
+
+def _middle(readings: Sequence[Reading], what: str) -> float:
+    """The median of what is known; NaN if nothing is."""
+    known = [value for r in readings if not math.isnan(value := getattr(r, what))]
+    return median(known) if known else math.nan
+
+
+def _halves(window: Sequence[Reading], what: str) -> tuple[float, float]:
+    half = len(window) // 2
+    return _middle(window[:half], what), _middle(window[half:], what)
+
+
+def _rises(window: Sequence[Reading], what: str) -> bool:
+    first, second = _halves(window, what)
+    return second > RISE * first
+
+
+def _span(window: Sequence[Reading]) -> str:
+    return f"{window[-1].kimg - window[0].kimg:g} kimg"

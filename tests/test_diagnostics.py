@@ -115,8 +115,9 @@ def diverging() -> LSGAN:
 
 def test_a_finding_is_told_once_and_kept(tmp_path: Path) -> None:
     looking = Diagnostics(every_kimg=EVERY, n=8)
-    with pytest.warns(UserWarning, match="LSGAN: non-convergence") as told:
-        fit(diverging(), points(12), callbacks=[RunRecord(tmp_path, "lsgan", "points"), looking])
+    stop = [RunRecord(tmp_path, "lsgan", "points"), looking]
+    with pytest.warns(UserWarning, match="LSGAN: non-convergence") as told, pytest.raises(FloatingPointError):
+        fit(diverging(), points(60), callbacks=stop)
     assert len([w for w in told if "non-convergence" in str(w.message)]) == 1
     [found] = looking.history.findings
     assert (found.name, found.kimg) == (DIVERGENCE, looking.history.readings[0].kimg)
@@ -124,6 +125,13 @@ def test_a_finding_is_told_once_and_kept(tmp_path: Path) -> None:
     assert kept == found._asdict()
     assert {"name", "kimg", "evidence", "advice"} == kept.keys()
     assert "lower learning rates" in kept["advice"]
+
+
+def test_a_run_that_stops_before_a_reading_is_told_too() -> None:
+    looking = Diagnostics()
+    with pytest.warns(UserWarning, match="LSGAN: non-convergence"), pytest.raises(FloatingPointError):
+        fit(diverging(), points(60), callbacks=[looking])
+    assert [(f.name, f.kimg) for f in looking.history.findings] == [(DIVERGENCE, 0.4)]
 
 
 def test_a_run_without_it_says_so(tmp_path: Path) -> None:

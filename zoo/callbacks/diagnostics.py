@@ -95,6 +95,12 @@ class Diagnostics(Callback):
             with self._clock():
                 self._read(trainer, gan, batch if isinstance(batch, Tensor) else batch[0])
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so, if it ends because a move was not finite."""
+        gan = cast("GAN", pl_module)
+        if gan.failure:
+            self._judge(trainer, gan, Reading(kimg=gan.kimg, finite=False))
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what was found, and what looking took."""
         share = self.seconds / (time.monotonic() - self._started)
@@ -116,12 +122,15 @@ class Diagnostics(Callback):
         reading: Reading | None = trainer.strategy.broadcast(self._reader(gan, real))
         if reading is None:
             return
-        found = self.history.add(reading)
         values = {f"diagnosis/{name}": float(value) for name, value in reading.as_row().items() if name != "kimg"}
         values |= {f"diagnosis/gradient/{name}": value for name, value in self._reader.layers.items()}
         row = {name: value for name, value in values.items() if value == value or not reading.finite}
         for logger in trainer.loggers:
             logger.log_metrics({**row, KIMG: gan.kimg}, step=max(gan.steps - 1, 0))
-        for finding in found:
+        self._judge(trainer, gan, reading)
+
+    def _judge(self, trainer: Trainer, gan: GAN, reading: Reading) -> None:
+        """Keep a reading; tell what is new with it."""
+        for finding in self.history.add(reading):
             rank_zero_warn(f"{type(gan).__name__}: {finding}")
             log_alert(trainer.loggers, finding.name, str(finding))

@@ -24,7 +24,8 @@ NARROW, UNLIKE, FEW, LOST, ALIKE = (
     12,
 )  # diversity in pixels, features; modes; of a peak; readings
 WIDE, RISE, DECAY, RESTLESS = 0.5, 1.15, 0.75, 14  # movement; second half of a window over the first; readings
-HUGE, GROWTH, AGAIN, GROWING = 10.0, 100.0, 1.25, 4  # weights over the first, scores over the first; readings
+HUGE, GROWTH, AGAIN, GROWING = 10.0, 100.0, 1.25, 4  # weights and scores over their first; over the last; readings
+BEYOND = 1e6  # spread of scores
 CALM = 5  # readings after which what is not seen any more is gone
 
 
@@ -81,7 +82,9 @@ def present(readings: Sequence[Reading]) -> dict[str, str]:
 def divergence(readings: Sequence[Reading]) -> str:
     """Numbers that are none, or weights or scores that grow without a bound."""
     if not readings[-1].finite:
-        return "losses, scores, weights or samples are NaN or infinite"
+        return "losses, scores, gradients, weights or samples are NaN or infinite"
+    if readings[-1].scale >= BEYOND:
+        return f"scores are {readings[-1].scale:.3g} from their mean"
     if len(readings) < 3 * GROWING:
         return ""
     first, before, now = readings[:GROWING], readings[-3 * GROWING : -2 * GROWING], readings[-GROWING:]

@@ -366,3 +366,21 @@ def test_a_compiled_game_is_the_same_game() -> None:
 def test_what_differentiates_twice_is_not_compiled(changes, culprit: str) -> None:
     with pytest.raises(ValueError, match=f"NSGAN: compile cannot be used with {culprit}"):
         NSGAN(*networks(), compile=True, **changes)
+
+
+def test_rectifiers_are_ready_for_a_second_derivative_only_where_one_is_taken() -> None:
+    plain, penalised = NSGAN(*networks()), NSGAN(*networks(), stabilizers=[GradientPenalty()])
+    for gan, expected in ((plain, {False}), (penalised, {True})):
+        assert {m.twice for m in gan.modules() if hasattr(m, "twice")} == expected
+
+
+def test_being_ready_for_a_second_derivative_changes_no_bit() -> None:
+    states = []
+    for twice in (False, True):
+        gan = NSGAN(*networks(), ema_decay=0.5)
+        for module in gan.modules():
+            if hasattr(module, "twice"):
+                module.twice = twice
+        fit(gan, points(8))
+        states.append(snapshot(gan))
+    assert same(*states)

@@ -87,6 +87,8 @@ class Engine(LightningModule, ABC):
 
     def exchange(self, terms: Terms, parameters: Sequence[nn.Parameter]) -> None:
         """Replace the terms' values and the parameters' gradients by their means over ranks."""
+        if ranks.world_size() == 1:
+            return
         gradients = [p.grad for p in parameters if p.grad is not None]
         ranks.average([*gradients, *(value.detach() for value in terms.values())])
 

@@ -7,7 +7,7 @@ dynamics, stabilizers and data, are objects handed to it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import ClassVar
 
@@ -114,6 +114,9 @@ class GAN(Engine):
             raise ValueError(
                 f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"
             )
+        for module in self.modules():
+            if hasattr(module, "twice"):
+                module.twice = bool(twice)  # type: ignore[assignment]
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
         self._joins: dict[nn.Module, bool] = {}
@@ -389,8 +392,8 @@ class GAN(Engine):
             if kept:
                 torch._foreach_copy_(own_buffers(kept), own_buffers(fresh))
 
-    def _stabilizers(self) -> Iterator[Stabilizer]:
-        yield from self.stabilizers  # type: ignore[misc]
+    def _stabilizers(self) -> Iterable[Stabilizer]:
+        return self.stabilizers._modules.values()  # type: ignore[return-value]
 
     @property
     def _float(self) -> torch.dtype:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -110,7 +111,7 @@ class Quality(Callback):
 
     # What it shows.
 
-    @property
+    @cached_property
     def state_key(self) -> str:
         """Scores at another n or in another space are no scores of this one."""
         own = None if self.features is None else self.features.name

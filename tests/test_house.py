@@ -28,7 +28,7 @@ ALLOWED = {
     "zoo.pictures": set(),
     "zoo.backbones": {"zoo.backbones"},
     "zoo.metrics": {"zoo.metrics"},
-    "zoo.penalties": {"zoo.noise"},
+    "zoo.penalties": {"zoo.noise", "zoo.ranks"},
     "zoo.types": {"zoo.noise"},
     "zoo.freezing": set(),
     "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},

@@ -39,7 +39,7 @@ def make(cls: type[GAN], **kwargs) -> GAN:
         "generator": MLPGenerator((2,), width=4),
         "discriminator": judge((2,), width=4),
         "diffusion_discriminator": MLPDiscriminator((2,), width=4),
-        "encoder": Encoder((2,), width=4, stochastic=getattr(cls, "stochastic_encoder", False)),
+        "encoder": Encoder((2,), width=4, norm="none", stochastic=getattr(cls, "stochastic_encoder", False)),
     }
     if cls.energy_based:
         image = (1, 8, 8)

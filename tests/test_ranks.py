@@ -1,42 +1,192 @@
-"""Two processes with half a batch each take the steps of one process with all of it."""
+"""Two processes with half a batch each take the steps of one process with all of it, whatever they play."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
+from torch import nn
 
-from zoo.cli import ROOT
+from datamodules.loader import TensorLoader
+from tests.games import trainer
+from tests.groups import together
+from tests.test_loss_table import make
+from zoo import dynamics, ranks, stabilizers
+from zoo.backbones import GrowingDiscriminator, GrowingGenerator, MLPDiscriminator, MLPGenerator
+from zoo.callbacks import Diagnostics
+from zoo.callbacks.evaluation import Evaluation
+from zoo.dynamics import (
+    Alternating,
+    Balanced,
+    Consensus,
+    CriticWarmup,
+    GradientRegularized,
+    Simultaneous,
+    Unrolled,
+)
+from zoo.gan import GAN
+from zoo.metrics.features import Points
+from zoo.penalties import WHERE
+from zoo.schedules import Linear
+from zoo.stabilizers import (
+    Dropout,
+    FeatureMatching,
+    GradientPenalty,
+    HistoricalAveraging,
+    InstanceNoise,
+    LabelSmoothing,
+    LayerNoise,
+    MinibatchDiscrimination,
+    ProgressiveGrowing,
+    ScoreDrift,
+    SpectralNorm,
+    VirtualBatchNorm,
+    WeightClip,
+    WeightPenalty,
+)
+from zoo.variants import variants
+from zoo.variants.ebgan import EBGAN
+from zoo.variants.nsgan import NSGAN
+from zoo.variants.unrolled_gan import UnrolledGAN
+from zoo.variants.vae_gan import VAEGAN
+
+GLOBAL_BATCH, BATCHES = 8, 5
+SGD = partial(torch.optim.SGD, lr=0.05, momentum=0.5)
+ADAM = partial(torch.optim.Adam, lr=0.01, eps=1e-3)  # what its root makes of a rounding error stays one
 
 
-def run(objective: str, processes: int, out: Path) -> list[dict]:
-    command = [sys.executable, "-m", "tests.ranks_script", objective, str(processes), str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GAN_ZOO_CACHE": str(out.parent)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(f"{out}-{rank}.pt") for rank in range(processes)]
+def nets(*, g_norm: str = "none", d_norm: str = "none", classes: int | None = None) -> tuple[nn.Module, nn.Module]:
+    return (
+        MLPGenerator((2,), latent_dim=5, width=6, depth=2, norm=g_norm, num_classes=classes),
+        MLPDiscriminator((2,), width=7, depth=2, norm=d_norm, num_classes=classes),
+    )
 
 
-@pytest.mark.parametrize("objective", ["WGANGP", "BEGAN"])
-def test_two_ranks_equal_one(objective: str, tmp_path: Path) -> None:
-    (alone,) = run(objective, 1, tmp_path / "one")
-    first, second = run(objective, 2, tmp_path / "two")
-    assert (alone["steps"], alone["images"]) == (first["steps"], first["images"]) == (6, 48)
-    for name, value in alone["state"].items():
-        assert torch.equal(first["state"][name], second["state"][name]), name
-        torch.testing.assert_close(first["state"][name], value, rtol=0, atol=1e-10, msg=name)
-    for name, value in alone["logged"].items():
-        torch.testing.assert_close(first["logged"][name], value, rtol=1e-5, atol=1e-6, msg=name)
-    assert first["scores"] == second["scores"]
-    assert len(first["scores"]) == 6
-    assert first["scores"] == pytest.approx(alone["scores"], rel=1e-6)
-    assert len(alone["readings"]) == 3
+def ns(*own: stabilizers.Stabilizer, norms: str = "none", **kwargs: Any) -> GAN:
+    return NSGAN(*nets(g_norm=norms, d_norm=norms), stabilizers=own, **kwargs)
+
+
+def penalised(where: str, **kwargs: Any) -> GAN:
+    return ns(GradientPenalty(1.0, where=where), **kwargs)
+
+
+def growing(**kwargs: Any) -> GAN:
+    shape = (1, 16, 16)
+    generator, discriminator = GrowingGenerator(shape, latent_dim=5, width=2), GrowingDiscriminator(shape, width=2)
+    own = [ScoreDrift(), ProgressiveGrowing(stable_kimg=0.008, fade_kimg=0.016), GradientPenalty(1.0)]
+    return NSGAN(generator, discriminator, stabilizers=own, **kwargs)
+
+
+GAMES: dict[str, Callable[..., GAN]] = {
+    **{name: partial(make, cls) for name, cls in variants().items()},
+    "EBGAN-PT": lambda **kw: make(EBGAN, pt_weight=0.3, **kw),
+    "UnrolledGAN of plain steps": lambda **kw: make(UnrolledGAN, dynamics=Unrolled(k=2, lr=0.1), **kw),
+    "VAEGAN of a narrow band": lambda **kw: make(VAEGAN, margin=0.0, reconstructions=True, gamma=0.1, **kw),
+    "conditional": lambda **kw: NSGAN(*nets(classes=3), **kw),
+    "schedules": lambda **kw: ns(g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw),
+    "Alternating": lambda **kw: ns(dynamics=Alternating(2, 2), **kw),
+    "CriticWarmup": lambda **kw: ns(dynamics=CriticWarmup(1, 2, 1, 2), **kw),
+    "Balanced": lambda **kw: ns(dynamics=Balanced(0.5, 0.4), **kw),
+    "Simultaneous": lambda **kw: ns(dynamics=Simultaneous(), **kw),
+    "Consensus": lambda **kw: ns(dynamics=Consensus(1.0), **kw),
+    "GradientRegularized": lambda **kw: ns(dynamics=GradientRegularized(), **kw),
+    "Unrolled": lambda **kw: ns(dynamics=Unrolled(k=2), **kw),
+    "InstanceNoise": lambda **kw: ns(InstanceNoise(1.0, sigma=0.3), **kw),
+    "LayerNoise": lambda **kw: ns(LayerNoise(), **kw),
+    "Dropout": lambda **kw: ns(Dropout(), **kw),
+    "FeatureMatching": lambda **kw: ns(FeatureMatching(alone=False), **kw),
+    "LabelSmoothing": lambda **kw: ns(LabelSmoothing(), **kw),
+    "MinibatchDiscrimination": lambda **kw: ns(MinibatchDiscrimination(kernels=3, dims=2), **kw),
+    "VirtualBatchNorm": lambda **kw: ns(VirtualBatchNorm("both", size=6), norms="batch", **kw),
+    "SpectralNorm": lambda **kw: ns(SpectralNorm(), **kw),
+    "WeightClip": lambda **kw: ns(WeightClip(0.1), **kw),
+    "WeightPenalty": lambda **kw: ns(WeightPenalty(0.1), **kw),
+    "HistoricalAveraging": lambda **kw: ns(HistoricalAveraging(0.1), **kw),
+    "ProgressiveGrowing and ScoreDrift": lambda **kw: growing(**kw),
+    **{f"GradientPenalty, {where}": partial(penalised, where) for where in WHERE},
+    "MinibatchDiscrimination, Unrolled": lambda **kw: ns(
+        MinibatchDiscrimination(3, 2), dynamics=Unrolled(k=1, lr=0.1), **kw
+    ),
+    "FeatureMatching, Consensus": lambda **kw: ns(FeatureMatching(), dynamics=Consensus(1.0), **kw),
+}
+
+
+class Diary(Callback):
+    """Everything that a run showed on its way: the logged values of each step, and at the end uneven scores."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_batch_start(self, trainer: Any, gan: GAN, *args: Any) -> None:
+        self._write(trainer)
+
+    def on_train_end(self, trainer: Any, gan: GAN) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: Any) -> None:
+        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+def played(name: str) -> dict[str, Any]:
+    """What comes of a game, in this process."""
+    torch.manual_seed(0)
+    optimizer = ADAM if name in ("Unrolled", "UnrolledGAN") else SGD
+    gan = GAMES[name](g_optimizer=optimizer, d_optimizer=optimizer, ema_decay=0.5).double()
+    shape = getattr(gan.discriminator, "image_shape", (2,))
+    noise = torch.Generator().manual_seed(1)
+    data = torch.randn(GLOBAL_BATCH * BATCHES, *shape, dtype=torch.float64, generator=noise)
+    labels = torch.arange(len(data)) % 3 if gan.num_classes else None
+    diary, processes = Diary(), ranks.world_size()
+    diagnostics = Diagnostics(every_kimg=0.016, n=GLOBAL_BATCH)  # every second batch
+    run = trainer(
+        devices=processes,
+        strategy="ddp" if processes > 1 else "auto",
+        callbacks=[diary, diagnostics],
+        log_every_n_steps=1,
+    )
+    rank = run.global_rank
+    loader = TensorLoader(
+        data, labels, batch_size=GLOBAL_BATCH // processes, shuffle=True, rank=rank, world_size=processes
+    )
+    run.fit(gan, loader)
+    told = {"state": gan.state_dict(), "rows": diary.rows, "steps": gan.steps, "images": gan.images, "scores": {}}
+    told["readings"] = [reading.as_row() for reading in diagnostics.history.readings]
+    if data.ndim == 2:
+        real = torch.randn(40, 2, dtype=torch.float64, generator=noise)
+        told["scores"] = Evaluation(Points(), real, "val", n=31, scores=("fd", "kd", "prdc"))(gan).scores
+    return told
+
+
+@cache
+def outcomes(processes: int) -> list[dict[str, dict[str, Any]]]:
+    """What comes of every game, on each of so many ranks."""
+    return together(lambda: {name: played(name) for name in GAMES}, processes)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_two_ranks_equal_one(name: str) -> None:
+    (alone,) = (told[name] for told in outcomes(1))
+    first, second = (told[name] for told in outcomes(2))
+    assert (alone["steps"], alone["images"]) == (first["steps"], first["images"]) == (BATCHES, 40)
+    for key, value in alone["state"].items():
+        assert torch.equal(first["state"][key], second["state"][key]), key
+        torch.testing.assert_close(first["state"][key], value, rtol=0, atol=1e-10, msg=key)
+    assert first["rows"] == second["rows"]
+    assert len(first["rows"]) == len(alone["rows"]) == BATCHES + 1
+    for ours, theirs in zip(first["rows"], alone["rows"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-9)
+    assert first["scores"] == second["scores"] == pytest.approx(alone["scores"], rel=1e-6)
     for here, there, whole in zip(first["readings"], second["readings"], alone["readings"], strict=True):
         assert str(here) == str(there)  # NaN too
         apart = {"diversity", "movement", "sway"}  # of the rows that a rank was dealt, as many as it has
         told = [{k: v for k, v in row.items() if k not in apart} for row in (here, whole)]
         assert told[0] == pytest.approx(told[1], rel=1e-5, abs=1e-6, nan_ok=True)
-    if objective == "BEGAN":
-        assert alone["state"]["k"] != 0
+
+
+def test_every_member_of_the_zoo_plays() -> None:
+    members = {*variants(), *dynamics.__all__, *stabilizers.__all__} - {"Dynamics", "Stabilizer"}
+    assert {name for name in members if not any(name in game for game in GAMES)} == set()
+    readings = [len(told["readings"]) for told in outcomes(1)[0].values()]
+    assert readings.count(BATCHES // 2) > 0.9 * len(GAMES)  # the others' G moves but once

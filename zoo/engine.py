@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from zoo import ranks
-from zoo.freezing import Snapshot, freeze
+from zoo.freezing import Snapshot, freeze, running_statistics
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
@@ -83,14 +83,15 @@ class Engine(LightningModule, ABC):
         unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         with unsynced():
             self.manual_backward(total(terms), inputs=parameters)
-        self.exchange(terms, parameters)
+        self.exchange(terms, movers)
 
-    def exchange(self, terms: Terms, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace the terms' values and the parameters' gradients by their means over ranks."""
+    def exchange(self, terms: Terms, movers: Sequence[str]) -> None:
+        """Replace by their means over ranks: the movers' gradients and running statistics, and the terms' values."""
         if ranks.world_size() == 1:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        ranks.average([*gradients, *(value.detach() for value in terms.values())])
+        gradients = [p.grad for p in self.parameters_of(movers) if p.grad is not None]
+        running = running_statistics(module for name in movers for module in self.parts_of(name)[1])
+        ranks.average([*gradients, *running, *(value.detach() for value in terms.values())])
 
     def update(self, turn: str, terms: Terms, movers: Sequence[str]) -> Tensor:
         """Step these players' optimisers on the gradients they have, unless one of them or a term is not finite.

@@ -86,6 +86,12 @@ def own_buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
     return [buffer for module in modules for buffer in module.buffers(recurse=False)]
 
 
+def running_statistics(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """The means and variances that batch norms among these follow their data with, each rank its own."""
+    norms = [m for m in modules if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
+
+
 @contextmanager
 def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Batch norms leave their running statistics alone inside; any other buffer of a module is put back at the end."""

@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from zoo import ranks
 from zoo.noise import Noise
 
 Where = Literal["interpolates", "real", "fake", "near_real", "near_real_gaussian"]
@@ -58,7 +59,7 @@ def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, sca
         real: x.
         fake: G(z), shaped like x.
         noise: where α, u and the Gaussian come from.
-        scale: size of DRAGAN's neighbourhood. std(x) is one number over the batch held by this rank.
+        scale: size of DRAGAN's neighbourhood. std(x) is one number over the batches of all ranks.
     """
     if where == "real":
         return real
@@ -71,7 +72,7 @@ def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, sca
         return alpha * real + (1 - alpha) * fake
     if where == "near_real":
         u = noise.uniform(*real.shape, dtype=real.dtype)
-        return real + alpha * scale * real.std(correction=0) * u
+        return real + alpha * scale * ranks.deviation(real) * u
     raise ValueError(f"unknown where {where!r}; choose from {', '.join(WHERE)}")
 
 

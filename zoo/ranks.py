@@ -23,6 +23,15 @@ def mean(value: Tensor) -> Tensor:
     return value / world_size()
 
 
+def deviation(value: Tensor) -> Tensor:
+    """The standard deviation of all elements on all ranks, a scalar without a graph; each rank holds as many."""
+    if world_size() == 1:
+        return value.detach().std(correction=0)
+    mine = torch.stack([value.detach().mean(), value.detach().var(correction=0)])
+    means, variances = gather(mine[None]).T
+    return (variances.mean() + means.var(correction=0)).sqrt()
+
+
 def mean_with_graph(values: list[Tensor]) -> list[Tensor]:
     """The means over ranks, differentiable: what is made of them is the same on every rank."""
     if world_size() == 1:

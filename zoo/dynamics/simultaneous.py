@@ -41,8 +41,8 @@ class Simultaneous(Dynamics):
         for mine, found in zip(parameters, gradients, strict=True):
             for parameter, gradient in zip(mine, found, strict=True):
                 parameter.grad = gradient
-        for turn, values, mine, before in zip(turns, terms, parameters, kept, strict=True):
-            gan.exchange(values, mine)
+        for turn, values, before in zip(turns, terms, kept, strict=True):
+            gan.exchange(values, turn.movers)
             before.restore(where=gan.update(turn.name, values, turn.movers))
         for turn, values in zip(turns, terms, strict=True):
             gan.finish(turn, values)

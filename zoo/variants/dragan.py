@@ -24,7 +24,7 @@ class DRAGAN(GAN):
     Deviations: the lectures' table prints the minimax loss for G; the authors' code minimises -log D(G(z)), and so
     does this. δ is as in that code, α·½·std(batch)·U[0, 1) with one α ~ U[0, 1) a sample; the paper's text says
     N(0, cI), which is `neighbourhood: near_real_gaussian`. That text was not re-read here; the constants are the
-    code's. std(batch) is over the images of one rank.
+    code's. std(batch) is over the images of all ranks.
 
     Args:
         generator: as in `GAN`.

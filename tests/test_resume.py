@@ -32,6 +32,7 @@ BUSY = {  # a batch is 0.064 kimg
         "callbacks": [
             {"class_path": "zoo.callbacks.Samples", "init_args": {"every_kimg": 0.4, "n": 9}},
             {"class_path": "zoo.callbacks.Quality", "init_args": {"every_kimg": 0.3, "n": 20, "full_n": 1000}},
+            {"class_path": "zoo.callbacks.Diagnostics", "init_args": {"every_kimg": 0.2, "n": 8}},
             {"class_path": "zoo.callbacks.Checkpoints", "init_args": {"every_kimg": 0.5}},
         ],
     },

@@ -66,6 +66,10 @@ class Diagnostics(Callback):
         """The readings, and where the generator was at the last one."""
         return {"readings": [r.as_row() for r in self.history.readings], "reader": self._reader.state_dict()}
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep how large G's gradient is, too."""
+        checkpoint["callbacks"][self.state_key]["reader"]["norms"] = self._reader.gradients(cast("GAN", pl_module))
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them back; what they show is found again when the fit starts."""
         self.history.readings = [Reading.of_row(row) for row in state_dict["readings"]]

@@ -52,15 +52,20 @@ class Reader:
         self._move: Tensor | None = None  # of it, between the last two
         self._weights: Tensor | None = None  # a sketch of G's
         self._step: Tensor | None = None
+        self._norms: dict[str, float] = {}  # of G's gradient when a checkpoint was written, which has no gradients
 
-    def state_dict(self) -> dict[str, Tensor | None]:
+    def state_dict(self) -> dict[str, Any]:
         """Where it was last."""
         return {name: getattr(self, f"_{name}") for name in ("place", "move", "weights", "step")}
 
-    def load_state_dict(self, state: dict[str, Tensor | None]) -> None:
-        """Take that back."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take that back, and the `gradients` that there were."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)
+
+    def gradients(self, gan: GAN) -> dict[str, float]:
+        """The norms of G's gradient, by layer, as its last step left them, be it before a resume."""
+        return gradients_by_layer(gan.generator) or self._norms
 
     @torch.no_grad()
     def __call__(self, gan: GAN, real: Tensor) -> Reading | None:
@@ -80,7 +85,7 @@ class Reader:
         return Reading(kimg=gan.kimg, finite=finite and bounded, **told)
 
     def _gradients(self, gan: GAN) -> float:
-        norms = gradients_by_layer(gan.generator)
+        norms = self.gradients(gan)
         self.layers = dict(_some(list(norms.items())))
         return math.hypot(*norms.values()) if norms else math.nan
 

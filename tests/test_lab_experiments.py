@@ -4,6 +4,7 @@ Minutes long. The tolerances are from seeds 0, 1 and 3, and wider than what thes
 """
 
 import json
+import math
 from functools import cache
 from statistics import median
 
@@ -128,3 +129,49 @@ def test_value_surfaces() -> None:
         assert by_penalty > by_clipping + 0.05
         assert seen[f"{title}, clipping: share of weights at a bound"] > 0.7
         assert seen[f"{title}, clipping: slope"] < 0.05
+
+
+@pytest.mark.slow
+def test_perfect_discriminator() -> None:
+    seen = numbers("perfect-discriminator")
+    for steps in (100, 1000, 2500):
+        error, loss, slope, between = (
+            seen[f"G of {steps} steps: {what}"] for what in ("error", "loss", "slope at samples", "slope half way")
+        )
+        assert error[0] > 0.3
+        assert max(error[5:]) < 0.002  # from step 200 on
+        assert loss[-1] < 1e-4
+        assert seen[f"G of {steps} steps: least JS"][-1] == pytest.approx(math.log(2), abs=1e-4)
+        assert slope[-1] < max(slope) / 100
+        assert between[-1] == max(between) > 1
+
+
+@pytest.mark.slow
+def test_vanishing_gradient() -> None:
+    seen = numbers("vanishing-gradient")
+    for steps in (100, 1000, 2500):
+        assert seen[f"G of {steps} steps: orders of magnitude from the peak"] > 2.7
+        assert seen[f"G of {steps} steps: M"] == pytest.approx(8, abs=1)
+        assert 0.005 < seen[f"G of {steps} steps: gradient / bound, most"] < 0.2
+        assert seen[f"G of {steps} steps: ε"][-1] < 0.2
+    assert seen["G of 100 steps: orders of magnitude from the peak"] > 4
+    assert max(seen["G of 2500 steps: ε"]) > 1
+
+
+@pytest.mark.slow
+def test_unstable_gradient() -> None:
+    seen = numbers("unstable-gradient")
+    assert seen["gradient of -log D"] == pytest.approx(seen["gradient of KL - 2 JS"], abs=1e-6)
+    for n in (1, 10, 100):
+        median, half = seen[f"noise, mean of {n}: median, half the quartiles' distance"]
+        assert median == pytest.approx(0, abs=0.05)
+        assert half == pytest.approx(2, abs=0.05)
+    assert seen["noise of theorem 2.6: 99 % lie within, in medians"] == pytest.approx(63.7, rel=0.1)
+    for steps in (100, 1000, 2500):
+        gradient, deviation = (
+            seen[f"G of {steps} steps: {what}"] for what in ("gradient", "deviation between batches")
+        )
+        assert gradient[-1] > 100 * gradient[0]
+        assert deviation[-1] > 80 * deviation[0]
+        assert 0.05 < deviation[-1] / gradient[-1] < 0.4
+        assert 3.3 < seen[f"G of {steps} steps: 99 % lie within, in medians"] < 5

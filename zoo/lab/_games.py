@@ -40,10 +40,11 @@ def train_critic(
     critic: MLPDiscriminator,
     data: LightningDataModule | Stream,
     steps: int,
+    look: Callable[[int], None] = lambda step: None,
     **kwargs: Any,
 ) -> MLPDiscriminator:
     """Let D alone move, for `steps` batches, against a generator that stays; returns it, in float64 from then on."""
-    fit(objective(generator, critic, dynamics=Alternating(d_steps=steps + 1), **kwargs), data, steps)
+    fit(objective(generator, critic, dynamics=Alternating(d_steps=steps + 1), **kwargs), data, steps, look)
     return critic.double()
 
 

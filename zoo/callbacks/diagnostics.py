@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,10 +15,13 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from zoo.callbacks.readings import Reader, mode_teller, uses
+from zoo.callbacks.retraining import retrain
 from zoo.callbacks.schedule import Every
+from zoo.callbacks.trainer import leaves_nothing
 from zoo.diagnosis import History, Reading
 from zoo.loggers import KIMG, log_alert
 from zoo.metrics.features import Classifier
+from zoo.sealed import put
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -42,6 +47,9 @@ class Diagnostics(Callback):
             times longer where this is larger.
         n: samples a reading, at least 2.
         seed: of the samples.
+        retrain_d: when training is over, train a fresh discriminator against the final generator, say what it shows,
+            and keep it in the run's folder as `frozen_generator.json`: see `zoo.callbacks.retraining`. It takes as long
+            as some 300 moves of D.
 
     Attributes:
         history: all readings, and what was found.
@@ -51,10 +59,10 @@ class Diagnostics(Callback):
         ValueError: `every_kimg` is not positive and finite, or `n` < 2.
     """
 
-    def __init__(self, every_kimg: float = 10, n: int = 128, seed: int = 0) -> None:
+    def __init__(self, every_kimg: float = 10, n: int = 128, seed: int = 0, retrain_d: bool = False) -> None:
         if n < 2:
             raise ValueError(f"Diagnostics: n must be at least 2, got {n}")
-        self.n, self.seed = n, seed
+        self.n, self.seed, self.retrain_d = n, seed, retrain_d
         self.history = History()
         self.seconds = 0.0
         self._reader = Reader(n, seed)
@@ -106,12 +114,15 @@ class Diagnostics(Callback):
             self._judge(trainer, gan, Reading(kimg=gan.kimg, finite=False))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print what was found, and what looking took."""
+        """Print what was found, and what looking took; look at the final generator if that is asked for."""
         share = self.seconds / (time.monotonic() - self._started)
         found = ", ".join(dict.fromkeys(f.name for f in self.history.findings)) or "nothing"
         rank_zero_info(
             f"Diagnostics: {found} found in {len(self.history.readings)} readings, which took {share:.1%} of the time"
         )
+
+        if self.retrain_d:
+            self._retrain(trainer, cast("GAN", pl_module))
 
     # How it reads.
 
@@ -132,6 +143,14 @@ class Diagnostics(Callback):
         for logger in trainer.loggers:
             logger.log_metrics({**row, KIMG: gan.kimg}, step=max(gan.steps - 1, 0))
         self._judge(trainer, gan, reading)
+
+    @isolate_rng()
+    def _retrain(self, trainer: Trainer, gan: GAN) -> None:
+        """Every rank on its own data; what is told is rank 0's."""
+        shown = retrain(gan, cast("Iterable[Any]", trainer.train_dataloader), seed=self.seed)
+        rank_zero_info(f"{type(gan).__name__}, against the frozen generator: {shown}")
+        if trainer.is_global_zero and trainer.log_dir is not None and not leaves_nothing(trainer):
+            put(json.dumps(shown.as_row(), indent=1).encode(), Path(trainer.log_dir) / "frozen_generator.json")
 
     def _judge(self, trainer: Trainer, gan: GAN, reading: Reading) -> None:
         """Keep a reading; tell what is new with it."""

@@ -26,7 +26,7 @@ NARROW, UNLIKE, FEW, LOST, ALIKE = (
 WIDE, RISE, DECAY, RESTLESS = 0.5, 1.15, 0.75, 14  # movement; second half of a window over the first; readings
 HUGE, GROWTH, AGAIN, GROWING = 10.0, 100.0, 1.25, 4  # weights and scores over their first; over the last; readings
 BEYOND = 1e6  # spread of scores
-CALM = 5  # readings after which what is not seen any more is gone
+CALM = 12  # readings after which what was not seen any more is gone
 
 
 class Finding(NamedTuple):
@@ -58,7 +58,7 @@ class History:
             self.add(reading)
 
     def add(self, reading: Reading) -> list[Finding]:
-        """Take one more; what came up with it, or came back after it was gone for five readings."""
+        """Take one more; what came up with it, or came back after it was gone."""
         self.readings.append(reading)
         seen = present(self.readings)
         new = [

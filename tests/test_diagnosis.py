@@ -1,0 +1,224 @@
+"""The judgement, on histories made by hand: each pathology, and each near miss."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, PATHOLOGIES, History, Reading, advice, present
+from zoo.diagnosis.remedies import REMEDIES
+
+# A game that goes well: D is somewhat better than a coin, samples are as the data.
+WELL = Reading(
+    kimg=0.0, loss_d=1.2, loss_g=0.8, accuracy=0.75, overlap=0.5, gap=0.4, scale=1.5, slope=0.55, gradient=0.5,
+    weights=20.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, sway=0.1, turn=0.3,
+)  # fmt: skip
+Series = Sequence[float] | Callable[[int], float] | float
+
+
+def history(length: int = 20, **series: Series) -> list[Reading]:
+    """Readings every 10 kimg: `WELL`, but for what is given as a number, a list, or a function of the index."""
+
+    def at(value: Series, i: int) -> float:
+        return value(i) if callable(value) else value[i] if isinstance(value, Sequence) else value
+
+    rows = [{name: at(value, i) for name, value in series.items()} for i in range(length)]
+    return [replace(WELL, kimg=10.0 * (i + 1), **row) for i, row in enumerate(rows)]
+
+
+def names(readings: Iterable[Reading], **kwargs) -> list[str]:
+    return [finding.name for finding in History(readings, **kwargs).findings]
+
+
+def test_nothing_is_found_where_all_is_well() -> None:
+    assert names(history(60)) == []
+
+
+# Diminished gradient
+
+SATURATED = {"accuracy": 1.0, "overlap": 0.0, "slope": 0.004, "gradient": lambda i: 0.8 if i < 4 else 0.02}
+
+
+def test_a_flat_loss_under_a_sure_d_is_found_with_its_evidence() -> None:
+    [found] = History(history(12, **SATURATED), uses={"MinimaxGAN", "saturates"}).findings
+    assert (found.name, found.kimg) == (DIMINISHED, 60)  # six readings
+    found_later = present(history(12, **SATURATED))[DIMINISHED]
+    # the median of the first three readings is 0.8, of the last six 0.02: 40-fold, from 10 to 120 kimg
+    assert "the gradient of G fell 40-fold in 110 kimg" in found_later
+    assert "passes on 0.004 of what moves D's score" in found_later
+    assert "D ranks 100.0% of pairs rightly" in found_later
+    assert found.advice == (
+        "try the non-saturating loss (NSGAN), a Wasserstein loss with a penalty (WGANGP) or "
+        "instance noise (InstanceNoise)"
+    )
+    assert str(found) == f"diminished gradient at 60 kimg: {found.evidence}; {found.advice}"
+
+
+def test_a_gradient_that_is_gone_is_found_under_any_loss() -> None:
+    gone = history(12, accuracy=0.99, slope=1.0, gradient=lambda i: 3.0 if i < 4 else 0.05)
+    assert DIMINISHED in present(gone)  # 60-fold
+    assert DIMINISHED not in present(history(12, accuracy=0.99, slope=1.0, gradient=lambda i: 1.0 if i < 4 else 0.05))
+    dead = history(12, accuracy=0.99, slope=1.0, gradient=lambda i: 3.0 if i < 4 else 0.0)
+    assert "fell inf-fold" in present(dead)[DIMINISHED]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {**SATURATED, "accuracy": 0.94},  # D is not that sure
+        {**SATURATED, "slope": 1.0, "gradient": 0.5},  # a critic is sure by design, and passes all on
+        {**SATURATED, "accuracy": lambda i: 0.9 if i % 6 == 5 else 1.0},  # not all the time
+        {"gradient": lambda i: 0.8 if i < 4 else 0.001},  # a game that has converged has no gradient either
+        {**SATURATED, "slope": 0.04, "gradient": 0.5},  # steep enough
+    ],
+)
+def test_what_is_nearly_a_diminished_gradient(series: dict[str, Series]) -> None:
+    assert DIMINISHED not in present(history(12, **series))
+
+
+def test_five_readings_are_not_enough() -> None:
+    assert present(history(5, **SATURATED)) == {}
+
+
+# Mode collapse
+
+COLLAPSED = {"diversity": 0.2, "feature_diversity": 0.3, "modes": 0.15}
+
+
+def test_samples_that_are_alike_are_found_with_their_evidence() -> None:
+    [found] = History(history(20, **COLLAPSED)).findings
+    assert (found.name, found.kimg) == (COLLAPSE, 120)
+    assert "samples differ 0.2 times as much as the data do, and 0.15 times as many modes" in found.evidence
+    assert "no rise in 110 kimg" in found.evidence
+    assert "unrolling" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("series", "found"),
+    [
+        ({"diversity": 0.9, "feature_diversity": 0.4, "modes": 0.5}, True),  # images apart in pixels, alike in features
+        ({"diversity": 0.9, "feature_diversity": math.nan, "modes": 0.3}, True),  # few modes, far apart
+        ({"diversity": 0.9, "feature_diversity": 0.7, "modes": 0.3}, False),  # a classifier that calls all of them 8
+        ({"diversity": 0.5, "feature_diversity": 0.6, "modes": 0.5}, False),  # not few enough
+        ({**COLLAPSED, "diversity": lambda i: 0.02 * (i + 1)}, False),  # a start: they become more
+        ({**COLLAPSED, "accuracy": 1.0}, False),  # G is not near the data yet
+        ({**COLLAPSED, "accuracy": 1.0, "diversity": lambda i: 0.9 if i < 5 else 0.2}, True),  # it has been
+        ({"diversity": lambda i: 0.1 if i % 3 == 0 else 0.9}, False),  # now and then
+    ],
+)
+def test_what_is_and_what_is_nearly_a_collapse(series: dict[str, Series], found: bool) -> None:
+    assert (COLLAPSE in present(history(24, **series))) is found
+
+
+def test_a_generator_that_gets_no_gradient_has_not_collapsed() -> None:
+    assert names(history(20, **{**COLLAPSED, **SATURATED, "diversity": lambda i: 0.9 if i < 5 else 0.2})) == [
+        DIMINISHED
+    ]
+
+
+# Non-convergence
+
+CIRCLING = {"movement": 1.2, "sway": lambda i: -0.8 if i % 2 else 0.3}
+
+
+def test_samples_that_go_to_and_fro_are_found_with_their_evidence() -> None:
+    [found] = History(history(20, **CIRCLING)).findings
+    assert (found.name, found.kimg) == (OSCILLATION, 140)
+    assert "moved as a whole by 1.2 of the data's spread, and turned back 7 times in 130 kimg" in found.evidence
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {"movement": 0.4},  # any game without an average bounces
+        {"movement": lambda i: 2.0 * 0.9**i},  # it calms down
+        {"diversity": lambda i: 0.03 * (i + 1)},  # it gets somewhere
+        {"modes": lambda i: 0.03 * (i + 1)},
+        {"sway": 0.6},  # it goes one way
+    ],
+)
+def test_what_is_nearly_an_oscillation(series: dict[str, Series]) -> None:
+    assert OSCILLATION not in present(history(20, **{**CIRCLING, **series}))
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [
+        ({"scale": lambda i: 2.0 * 1.4**i}, "the spread of scores grew"),
+        ({"weights": lambda i: 5.0 * 1.2**i}, "the norm of the weights grew"),
+        ({"scale": lambda i: 2e6 if i == 19 else 1.5}, "scores are 2e+06 from their mean"),
+    ],
+)
+def test_growth_without_a_bound_is_found_with_its_evidence(series: dict[str, Series], words: str) -> None:
+    found = present(history(20, **series))
+    assert list(found) == [DIVERGENCE]
+    assert words in found[DIVERGENCE]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {"scale": lambda i: 2.0 if i < 4 else 40.0},  # a critic that found its range
+        {"scale": lambda i: 0.1 if i < 4 else 30.0},  # 300-fold, and stays there
+        {"scale": lambda i: 2.0 * (i + 1)},  # logits of a D that wins grow
+        {"weights": lambda i: 3.0 + 0.4 * i},  # small initial weights grow
+    ],
+)
+def test_what_is_nearly_a_divergence(series: dict[str, Series]) -> None:
+    assert present(history(24, **series)) == {}
+
+
+def test_nan_is_a_divergence_at_once() -> None:
+    [found] = History([replace(WELL, kimg=10.0), Reading(kimg=20.0, finite=False)]).findings
+    assert (found.name, found.kimg) == (DIVERGENCE, 20)
+    assert "NaN or infinite" in found.evidence
+
+
+# Once, and again
+
+
+def test_it_is_told_again_only_after_it_was_gone() -> None:
+    sick, well = history(6, **SATURATED), history(1)[0]
+    # of the six last readings all must be sick: a gap hides it for five more, and for twelve in all it must be gone
+    for gap, times in ((6, 1), (7, 2)):
+        assert names([*sick, *[well] * gap, *sick]) == [DIMINISHED] * times, gap
+
+
+def test_readings_one_by_one_or_all_at_once_show_the_same() -> None:
+    readings = history(20, **CIRCLING)
+    whole, grown = History(readings), History()
+    new = [finding for reading in readings for finding in grown.add(reading)]
+    assert new == grown.findings == whole.findings
+
+
+def test_readings_that_know_little_are_no_reason() -> None:
+    assert names([Reading(kimg=float(i)) for i in range(40)]) == []
+
+
+def test_a_reading_comes_back_from_its_row() -> None:
+    assert Reading.of_row({**WELL.as_row(), "of another version": 1}) == WELL
+
+
+# Remedies
+
+
+@pytest.mark.parametrize("pathology", PATHOLOGIES)
+def test_nobody_is_told_what_he_does_already(pathology: str) -> None:
+    everything = {word for remedy in REMEDIES[pathology] for word in remedy.unless}
+    left = advice(pathology, everything)
+    for remedy in REMEDIES[pathology]:
+        assert not (remedy.unless and remedy.text in left)
+    assert left.startswith("try ")
+
+
+def test_a_wasserstein_game_is_not_told_to_use_one() -> None:
+    told = advice(DIMINISHED, {"WGANGP", "GAN"})
+    assert "WGANGP" not in told
+    assert "non-saturating" not in told
+    assert "GradientPenalty" not in told
+    assert "non-saturating" in advice(DIMINISHED, {"MinimaxGAN", "saturates"})
+    assert "non-saturating" not in advice(DIMINISHED, {"NSGAN"})
+    assert advice(COLLAPSE, {"EBGAN"}).startswith("try the pulling-away term")
+    assert "ema_decay" in advice(OSCILLATION, {"MDGAN", "GradientPenalty"})
+    assert "ema_decay" not in advice(OSCILLATION, {"MDGAN", "GradientPenalty", "ema"})

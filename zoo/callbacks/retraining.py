@@ -1,0 +1,191 @@
+"""The frozen-generator experiment: a fresh discriminator against a generator that stands still.
+
+Arjovsky & Bottou 2017, "Towards Principled Methods for Training Generative Adversarial Networks", theorems 2.1 to 2.4
+and figure 2: where the supports of samples and data hardly meet, D's error goes to 0, and under the minimax loss G's
+gradient goes with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.callbacks.readings import gradients_by_layer, last_turns, ranking
+from zoo.freezing import buffers_kept, frozen
+from zoo.loggers import encode
+from zoo.noise import Noise
+from zoo.optim import Adam
+from zoo.types import Data, Turn, total
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+STEPS, RATE = 300, 1e-3
+SURE = 0.01  # an error below this is as good as none
+LOST = 10.0  # a gradient that many times smaller has gone
+_FIRST, _FACTOR = 5, 1.6  # looks after 0, 5, 8, 13, 20, 33, ... steps
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a fresh D came to, look by look."""
+
+    steps: list[int]  # that D had taken
+    error: list[float]  # the share of pairs of held-back data and samples that D ranks wrongly
+    gradient: list[float]  # the norm of G's gradient under the run's own loss
+
+    @property
+    def sure_after(self) -> int | None:
+        """The look from which on D's error stayed below 1 %; None if it did not."""
+        at = None
+        for step, error in zip(self.steps, self.error, strict=True):
+            at = None if not error < SURE else step if at is None else at
+        return at
+
+    @property
+    def fall(self) -> float:
+        """How many times smaller G's gradient is at the last look than at its largest, the untrained D left out."""
+        return max(self.gradient[1:]) / self.gradient[-1] if self.gradient[-1] else math.inf
+
+    def as_row(self) -> dict[str, Any]:
+        """For a JSON."""
+        series = {name: [encode(v) for v in getattr(self, name)] for name in ("steps", "error", "gradient")}
+        return {**series, "sure_after": self.sure_after, "fall": encode(self.fall)}
+
+    def table(self) -> str:
+        """Every look in a line."""
+        rows = zip(self.steps, self.error, self.gradient, strict=True)
+        return "\n".join(["  steps   error  gradient of G", *(f"{s:7d}{e:8.3f}  {g:.3g}" for s, e, g in rows)])
+
+    def __str__(self) -> str:
+        last, norm = self.steps[-1], self.gradient[-1]
+        if self.sure_after is None:
+            return (
+                f"after {last} steps a fresh D still ranks {self.error[-1]:.1%} of pairs wrongly: samples and data "
+                f"overlap for it, and G's gradient is {norm:.3g}"
+            )
+        told = f"a fresh D tells samples from data after {self.sure_after} steps"
+        if self.fall >= LOST:
+            return (
+                f"{told}, and by {last} G's gradient had fallen {self.fall:.3g}-fold to {norm:.3g}: under this loss G "
+                "learns next to nothing from a D that is sure (theorem 2.4)"
+            )
+        return (
+            f"{told}, and after {last} G's gradient is {norm:.3g}, at its largest {max(self.gradient[1:]):.3g}: "
+            "this loss teaches G where D is sure too"
+        )
+
+
+def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float = RATE, seed: int = 0) -> Retrained:
+    """Train a fresh D against the frozen G, by the run's own terms for D; the GAN itself stays as it is.
+
+    D starts as :func:`fresh` makes it and moves by Adam at `rate`, whatever the run's own optimiser: the experiment is
+    about a D near its best, not about how the run gets there. The plain generator plays, in training mode. Gradient and
+    error are of the first batch, which D does not train on.
+
+    Args:
+        gan: any; where it has several discriminators, all begin anew.
+        batches: real data as its loader deals them; begun again when they end.
+        steps: of D.
+        rate: D's learning rate.
+        seed: of D's weights and of all latents.
+
+    Raises:
+        ValueError: there are fewer than two batches, or `steps` < 1.
+    """
+    if steps < 1:
+        raise ValueError(f"retrain: steps must be at least 1, got {steps}")
+    dealt = [_moved(batch, gan.device) for batch, _ in zip(batches, range(steps + 1), strict=False)]
+    if len(dealt) < 2:
+        raise ValueError(f"retrain: needs at least 2 batches of data, got {len(dealt)}")
+    game = deepcopy(gan).train()
+    game.noise = Noise(seed, device=gan.device)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        for judge in game.judges():
+            fresh(judge)
+        return _play(game, dealt[0], dealt[1:], steps, rate)
+
+
+def fresh(net: nn.Module) -> None:
+    """Begin a network anew, which does not say how it began: He et al. 2015 for leaky units of slope 0.2, biases 0.
+
+    What is neither linear nor a convolution gets what its own `reset_parameters` gives.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, a=0.2)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+
+
+def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float) -> Retrained:
+    players = game.players()
+    turns = [turn for turn in game.turns() if turn.side == "d"]
+    moving = {name: players[name] for turn in turns for name in turn.movers}
+    optimizers = {name: Adam(net.parameters(), lr=rate) for name, net in moving.items()}
+    still = [net for name, net in players.items() if name not in moving]
+    found = Retrained([], [], [])
+    looks = _looks(steps)
+    for step in range(steps + 1):
+        game.noise.begin(step)
+        if step in looks:
+            found.steps.append(step)
+            error, gradient = _look(game, held)
+            found.error.append(error)
+            found.gradient.append(gradient)
+        with frozen(p for net in still for p in net.parameters()), buffers_kept(m for n in still for m in n.modules()):
+            for turn in turns:
+                _move(game, turn, dealt[step % len(dealt)], moving, optimizers)
+    return found
+
+
+def _move(game: GAN, turn: Turn, data: Data, moving: dict[str, nn.Module], optimizers: dict[str, Adam]) -> None:
+    """One step of a discriminator."""
+    batch = game.deal(data, graph=False, samples=turn.samples)
+    loss = total(turn.terms(game.bind(batch, both=True), batch))
+    parameters = [p for name in turn.movers for p in moving[name].parameters() if p.requires_grad]
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+        parameter.grad = gradient
+    for name in turn.movers:
+        optimizers[name].step()
+    for stabilizer in game.stabilizers:
+        stabilizer.after_turn(turn, game)  # type: ignore[operator]
+
+
+def _look(game: GAN, held: Data) -> tuple[float, float]:
+    """D's error and the norm of G's gradient on what D has not seen."""
+    last = last_turns(game)
+    mine = [p for p in game.generator.parameters() if p.requires_grad]
+    with buffers_kept(game.modules()):
+        batch = game.deal(held, graph=False, samples=last["d"].samples)
+        last["d"].terms(game.bind(batch, both=True), batch)
+        said = game.verdicts[last["d"].name]
+        batch = game.deal(held, graph=True, samples=last["g"].samples)
+        loss = total(last["g"].terms(game.bind(batch), batch))
+        for parameter, gradient in zip(mine, torch.autograd.grad(loss, mine, allow_unused=True), strict=True):
+            parameter.grad = gradient
+    sign = -1 if game.energy_based else 1
+    right, _ = ranking(sign * said["real"].score, sign * said["fake"].score)
+    return 1 - right, math.hypot(*gradients_by_layer(game.generator).values())
+
+
+def _looks(steps: int) -> set[int]:
+    looks, at = {0, steps}, float(_FIRST)
+    while at < steps:
+        looks.add(round(at))
+        at *= _FACTOR
+    return looks
+
+
+def _moved(batch: Any, device: torch.device) -> Data:
+    parts: Sequence[Tensor] = (batch,) if isinstance(batch, Tensor) else batch
+    return [part.to(device) for part in parts]

@@ -1,0 +1,35 @@
+"""Say what is wrong with a trained GAN, and whether its loss teaches G where D is sure.
+
+The data: -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
+"""
+
+import argparse
+from pathlib import Path
+
+from zoo.arguments import positive
+
+TAKES_MORE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which GAN, and how closely to look."""
+    parser.add_argument("ref", help="a run's last.ckpt or best.ckpt, a published folder, or a name of the catalogue")
+    parser.add_argument("--retrain-d", action="store_true", help="train a fresh D against the frozen generator too")
+    parser.add_argument("--steps", type=positive, default=300, help="of that D (default: %(default)s)")
+    parser.add_argument("--n", type=positive, default=1000, help="samples and images (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    parser.add_argument("--json", type=Path, default=None, help="write all numbers to this file")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Print what was found, and write the file if one is asked for."""
+    from zoo.hub.diagnose import diagnose
+    from zoo.hub.evaluate import data_module
+
+    found = diagnose(
+        chosen.ref, data_module(chosen.rest), n=chosen.n, seed=chosen.seed, retrain_d=chosen.retrain_d,
+        steps=chosen.steps,
+    )  # fmt: skip
+    print(found)
+    if chosen.json is not None:
+        chosen.json.write_text(found.as_json())

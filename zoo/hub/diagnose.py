@@ -1,0 +1,145 @@
+"""What is wrong with a trained GAN, as `python -m zoo diagnose` tells."""
+
+from __future__ import annotations
+
+import json
+import math
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from zoo import sealed
+from zoo.callbacks.readings import Reader, last_turns, mode_teller, uses
+from zoo.callbacks.retraining import STEPS, Retrained, retrain
+from zoo.diagnosis import History, Reading
+from zoo.gan import GAN
+from zoo.hub.pretrained import trained
+from zoo.loggers import encode
+from zoo.metrics.features import Classifier
+from zoo.types import Data, total
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was read of a trained GAN, now and while it trained."""
+
+    ref: str
+    objective: str
+    reading: Reading  # of now
+    history: History | None  # of its run; None where the checkpoint has none
+    retrained: Retrained | None  # the frozen-generator experiment, if it was asked for
+
+    def __str__(self) -> str:
+        return "\n".join([*self._now(), *self._then(), *self._frozen()])
+
+    def _now(self) -> list[str]:
+        now = self.reading
+        alike = f"samples differ {now.diversity:.2g} times as much as the data do"
+        if not math.isnan(now.feature_diversity):
+            alike += f", in features {now.feature_diversity:.2g} times"
+        if not math.isnan(now.modes):
+            alike += f", and have {now.modes:.2g} times as many modes"
+        return [
+            f"{self.ref}: {self.objective} at {now.kimg:g} kimg",
+            f"D ranks {now.accuracy:.1%} of pairs (real, sample) rightly; the scores overlap by {now.overlap:.2f}",
+            f"G's gradient has the norm {now.gradient:.3g}; its loss passes on {now.slope:.3g} of what moves a score",
+            alike,
+        ]
+
+    def _then(self) -> list[str]:
+        if self.history is None:
+            return ["the checkpoint has no readings of its training, and a single one names nothing"]
+        if not self.history.findings:
+            return [f"nothing was found in {len(self.history.readings)} readings while it trained"]
+        return [f"while it trained: {finding}" for finding in self.history.findings]
+
+    def _frozen(self) -> list[str]:
+        if self.retrained is None:
+            return []
+        return [f"against the frozen generator: {self.retrained}", self.retrained.table()]
+
+    def as_json(self) -> str:
+        """All of it; NaN as a string."""
+        told = {
+            "ref": self.ref,
+            "objective": self.objective,
+            "reading": {name: encode(value) for name, value in self.reading.as_row().items()},
+            "diagnosis": None if self.history is None else [found._asdict() for found in self.history.findings],
+            "retrained": None if self.retrained is None else self.retrained.as_row(),
+        }
+        return json.dumps(told, indent=1, allow_nan=False)
+
+
+def diagnose(
+    ref: str | Path,
+    data: LightningDataModule,
+    *,
+    n: int = 1000,
+    seed: int = 0,
+    retrain_d: bool = False,
+    steps: int = STEPS,
+) -> Diagnosis:
+    """Read a trained GAN once, and its run's readings; with `retrain_d`, train a fresh D against it.
+
+    Args:
+        ref: a run's .ckpt, or a published GAN as for `zoo.from_pretrained`.
+        data: whose training images; it is set up here.
+        n: samples, and the fewest images to compare them with.
+        seed: of all that is drawn.
+        retrain_d: see `zoo.callbacks.retraining`.
+        steps: of that D.
+
+    Raises:
+        ValueError: for a checkpoint that cannot be loaded or makes other images than the data's, and fewer than two
+            batches of data.
+    """
+    gan = trained(ref)
+    made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
+    if made is not None and wanted is not None and tuple(made) != tuple(wanted):
+        raise ValueError(f"{ref} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
+    data.prepare_data()
+    data.setup("fit")
+    loader = iter(data.train_dataloader())
+    first = _parts(next(loader))
+    enough = [first, *map(_parts, islice(loader, -(-n // len(first[0])) - 1))]
+    known: Any = getattr(data, "classifier", None)
+    reader = Reader(n, seed, None if known is None else Classifier(known), mode_teller(data))
+    reading = reader(in_play(gan, [torch.cat(part) for part in zip(*enough, strict=True)]), enough[0][0])
+    assert reading is not None
+    batches = chain(enough, map(_parts, loader))
+    retrained = retrain(gan, batches, steps=steps, seed=seed) if retrain_d else None
+    return Diagnosis(str(ref), type(gan).__name__, reading, history_of(ref, gan), retrained)
+
+
+def in_play(gan: GAN, data: Data) -> GAN:
+    """A copy whose last scores, losses and gradients are those of a batch; nobody has moved."""
+    game = deepcopy(gan).train()
+    last = last_turns(game)
+    for side, turn in last.items():
+        batch = game.deal(data, graph=side == "g", samples=turn.samples)
+        loss = total(turn.terms(game.bind(batch, both=side == "d"), batch))
+        game.latest[f"loss/{turn.name}"] = loss.detach()
+        mine = list(game.generator.parameters())
+        if side == "g":
+            for parameter, gradient in zip(mine, torch.autograd.grad(loss, mine, allow_unused=True), strict=True):
+                parameter.grad = gradient
+    return game
+
+
+def history_of(ref: str | Path, gan: GAN) -> History | None:
+    """The readings in a run's checkpoint, judged anew; None where there are none."""
+    if not str(ref).endswith(".ckpt"):
+        return None
+    callbacks = sealed.read(ref).get("callbacks", {})
+    states = [state for key, state in callbacks.items() if key.startswith("Diagnostics")]
+    return History(map(Reading.of_row, states[0]["readings"]), uses(gan)) if states else None
+
+
+def _parts(batch: Any) -> list[Tensor]:
+    return [batch] if isinstance(batch, Tensor) else list(batch)

@@ -170,14 +170,18 @@ class Case:
         return [record["history"]["item"] for record in self.records(run, "history")]
 
     def records(self, run: str, kind: str) -> list[dict[str, Any]]:
-        spec = find_spec("wandb")
-        assert spec is not None
         [log] = (self.home / run).glob("wandb/offline-run-*/*.wandb")
-        core = Path(spec.submodule_search_locations[0]) / "bin" / "wandb-core"
-        command = [core, "leet", "inspect", "--no-observability", "--json", "--run-file", log]
-        told = subprocess.run(command, capture_output=True, text=True, check=True)
-        records = [json.loads(line) for line in told.stdout.splitlines()]
-        return [record for record in records if record["type"] == kind]
+        return records(log, kind)
+
+
+def records(log: Path, kind: str) -> list[dict[str, Any]]:
+    """What W&B has of a run on the disk, read by W&B's own tool."""
+    spec = find_spec("wandb")
+    assert spec is not None
+    core = Path(spec.submodule_search_locations[0]) / "bin" / "wandb-core"
+    command = [core, "leet", "inspect", "--no-observability", "--json", "--run-file", log]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [record for record in map(json.loads, told.stdout.splitlines()) if record["type"] == kind]
 
 
 class Refuses(http.server.BaseHTTPRequestHandler):

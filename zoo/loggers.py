@@ -149,7 +149,8 @@ class WandbLogger(LightningWandbLogger):
 
     It goes online when there are credentials, and otherwise, or when the server cannot be reached
     or refuses them, writes an offline run to `<save_dir>/wandb` for a later `wandb sync`. It never
-    asks anything. If W&B breaks down later, training goes on without it. Every chart's x axis is
+    asks anything. If W&B breaks down later, training goes on without it, and if the server does, the
+    run's folder has it all for `wandb sync`: either is said once. Every chart's x axis is
     `progress/kimg`. The run is finished when a fit ends; logging again reopens it under its id.
 
     Args:
@@ -231,6 +232,7 @@ class WandbLogger(LightningWandbLogger):
             return
         self._id = self._wandb_init["id"] = self._experiment.id
         self._attempt(self._experiment.finish, exit_code=0 if status == "success" else 1)
+        self._attempt(_hush)
         self._experiment = None
 
     def _open(self) -> Run:
@@ -251,6 +253,8 @@ class WandbLogger(LightningWandbLogger):
                 _warn_offline(f"could not be reached ({_first_line(error)})")
                 run = wandb.init(**arguments, mode="offline")
         _say_where(run)
+        if not run.offline and not run.disabled:
+            wandb.termsetup(wandb.setup().settings, _Relay(run))
         run.define_metric(KIMG, hidden=True)
         run.define_metric("*", step_metric=KIMG)
         return run
@@ -281,6 +285,32 @@ class WandbLogger(LightningWandbLogger):
         except Exception as error:
             self._broken = True
             rank_zero_warn(f"W&B failed ({_first_line(error)}): the run goes on without it")
+
+
+class _Relay:
+    """Says the first thing that W&B has to say of its uploads, and would not, being told to be silent."""
+
+    def __init__(self, run: Run) -> None:
+        self._folder: Path | None = Path(run.dir).parent  # None once it has spoken
+
+    def info(self, message: str) -> None:
+        """Nothing."""
+
+    def warning(self, message: str) -> None:
+        """Say it."""
+        if self._folder is not None:
+            what = message.removeprefix("wandb: ").removeprefix("WARNING ").removeprefix("ERROR ").partition(". ")[0]
+            rank_zero_warn(f"W&B: {what.rstrip('.')}; `wandb sync {self._folder}` sends what it lacks")
+            self._folder = None
+
+    error = warning
+
+
+def _hush() -> None:
+    """Let W&B be as silent as it was before a :class:`_Relay`."""
+    import wandb
+
+    wandb.termsetup(wandb.setup().settings, None)
 
 
 @contextmanager

@@ -1,0 +1,198 @@
+"""Real runs that are killed, told to stop, or left without a disk."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import zoo
+from tests.games import same
+from tests.victims import Victims
+from zoo import sealed
+from zoo.loggers import read_metrics
+
+CONFIGS = zoo.cli.ROOT / "configs"
+BATCH, EVERY = 0.016, 0.1  # kimg: a checkpoint every 6 or 7 batches
+TINY = [
+    "fit", "-c", CONFIGS / "nsgan.yaml", "-c", CONFIGS / "data/ring.yaml", "--trainer.accelerator=cpu",
+    "--trainer.logger=false", "--trainer.log_every_n_steps=1", "--budget.kimg=1000000", "--data.samples=256",
+    f"--data.batch_size={BATCH * 1000:.0f}", "--model.generator.width=16", "--model.discriminator.width=16",
+    "--trainer.callbacks=zoo.callbacks.Checkpoints", f"--trainer.callbacks.every_kimg={EVERY}",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def victims() -> Iterator[Victims]:
+    with Victims() as made:
+        yield made
+
+
+def until(there: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not there.exists():
+        assert time.monotonic() < end, f"no {there}"
+        time.sleep(0.01)
+
+
+def folder_of(root: Path) -> Path:
+    (folder,) = root.iterdir()
+    return folder
+
+
+def parts(folder: Path) -> list[Path]:
+    return list(folder.glob("*.part"))
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: Path, victims: Victims) -> None:
+    draw = random.Random(0)
+    words = [*TINY, f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    output = tmp_path / "said"
+    run = victims.start(*words, output=output)
+    until(tmp_path / "runs")
+    folder = folder_of(tmp_path / "runs")
+    last = folder / "last.ckpt"
+    until(last)
+    lost, inside, kimg = [], 0, 0.0
+    for kill in range(100):
+        if kill:
+            was = last.stat().st_ino
+            run = victims.start(*words, f"--ckpt_path={last}", output=output)
+            while kill % 5 and last.stat().st_ino == was:  # every fifth may die before it has trained
+                time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.5))
+        if kill % 2:
+            end = time.monotonic() + 2
+            while not parts(folder) and time.monotonic() < end:
+                time.sleep(0.0005)
+        os.kill(run, signal.SIGKILL)
+        assert victims.wait(run) == -signal.SIGKILL, output.read_text()
+        inside += bool(parts(folder))
+        before, kimg = kimg, sealed.read(last)["game"]["images"] / 1000
+        assert kimg >= before
+        recorded = read_metrics(folder / "metrics.jsonl")[-1]["progress/kimg"]
+        lost.append(recorded - kimg)
+        assert lost[-1] <= EVERY + BATCH + 1e-9
+    print(f"\n{inside} of 100 kills inside a save; lost at most {max(lost):.3f} kimg; {kimg:g} kimg in the end")
+    assert inside >= 10
+    assert max(lost) > 0
+
+    steps = sealed.read(last)["game"]["steps"] + 20
+    limit = f"--trainer.max_steps={steps}"
+    assert victims.wait(victims.start(*words, limit, f"--ckpt_path={last}", output=output)) == 0, output.read_text()
+    assert not parts(folder)
+    straight = [*TINY, limit, f"--trainer.default_root_dir={tmp_path / 'straight'}"]
+    assert victims.wait(victims.start(*straight, output=tmp_path / "straight-said")) == 0
+    theirs, ours = (sealed.read(f / "last.ckpt") for f in (folder_of(tmp_path / "straight"), folder))
+    assert same(theirs["state_dict"], ours["state_dict"])
+    for a, b in zip(theirs["optimizer_states"], ours["optimizer_states"], strict=True):
+        assert all(same(a["state"][key], b["state"][key]) for key in a["state"])
+    rows = [[row["progress/kimg"] for row in read_metrics(f / "metrics.jsonl")] for f in (folder, folder)]
+    assert rows[0] == rows[1] == sorted(set(rows[0]))
+    assert len(rows[0]) == steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_real_signal_saves_and_is_status_0(number: signal.Signals, tmp_path: Path, victims: Victims) -> None:
+    """Also in the middle of a save, and twice."""
+    output = tmp_path / "said"
+    run = victims.start(*TINY, f"--trainer.default_root_dir={tmp_path / 'runs'}", output=output)
+    until(tmp_path / "runs")
+    folder = folder_of(tmp_path / "runs")
+    until(folder / "last.ckpt")
+    while not parts(folder):
+        time.sleep(0.0005)
+    os.kill(run, number)
+    os.kill(run, number)
+    assert victims.wait(run) == 0, output.read_text()
+    assert "Traceback" not in output.read_text()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    game = sealed.read(folder / "last.ckpt")["game"]
+    assert game["steps"] == record["result"]["steps"]
+    assert read_metrics(folder / "metrics.jsonl")[-1]["progress/kimg"] == game["images"] / 1000
+    assert not parts(folder)
+
+
+RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+LAUNCHERS = {
+    "lightning": ([], [0]),  # the first rank is told, which has started the other
+    "torchrun": (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"], [0, 1]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_all_ranks_stop_after_the_same_batch(launcher: str, tmp_path: Path) -> None:
+    words, told = LAUNCHERS[launcher]
+    command = [sys.executable, *words, "train.py", *map(str, TINY), *RANKS]
+    command += [f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    with (tmp_path / "said").open("w") as said:
+        job = subprocess.Popen(
+            command, cwd=zoo.cli.ROOT, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+    until(tmp_path / "runs", 100)
+    folder = folder_of(tmp_path / "runs")
+    until(folder / "last.ckpt", 100)
+    children = [int(child) for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
+    ranks = [job.pid, *children] if launcher == "lightning" else children
+    for rank in told:
+        os.kill(ranks[rank], signal.SIGTERM)
+    status = job.wait(timeout=60)
+    assert status == 0, (tmp_path / "said").read_text()
+    for rank in ranks:
+        assert not Path(f"/proc/{rank}").exists()
+    record = json.loads((folder / "run.json").read_text())
+    game = sealed.read(folder / "last.ckpt")["game"]
+    assert (record["status"], record["ranks"], record["result"]["steps"]) == ("interrupted", 2, game["steps"])
+    assert game["steps"] % 10 == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, with room for a few checkpoints."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path, victims: Victims) -> None:
+    output = tmp_path / "said"
+    words = [*TINY, f"--trainer.default_root_dir={small_disk}"]
+    run = victims.start(*words, output=output)
+    folder_appears = time.monotonic() + 60
+    while not list(small_disk.glob("*/last.ckpt")):
+        assert time.monotonic() < folder_appears, output.read_text()
+        time.sleep(0.01)
+    folder = folder_of(small_disk)
+    with (folder / "other").open("wb", buffering=0) as other, suppress(OSError):
+        while True:
+            other.write(bytes(4096))
+    assert victims.wait(run) == 1
+    errors = [line for line in output.read_text().splitlines() if "rror" in line]
+    print(errors)
+    kimg = sealed.read(folder / "last.ckpt")["game"]["images"] / 1000
+    assert len(errors) == 1, output.read_text()
+    assert errors[0].startswith(f"error: {folder}")
+    assert errors[0].endswith(
+        f"No space left on device; make room and go on from {kimg:g} kimg with --ckpt_path {folder / 'last.ckpt'}"
+    )
+    (folder / "other").unlink()
+    again = victims.start(*words, f"--ckpt_path={folder / 'last.ckpt'}", "--trainer.max_steps=200", output=output)
+    assert victims.wait(again) == 0, output.read_text()
+    rows = read_metrics(folder / "metrics.jsonl")
+    assert [row["progress/kimg"] for row in rows] == pytest.approx([BATCH * n for n in range(1, 201)])

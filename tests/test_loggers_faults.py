@@ -1,0 +1,125 @@
+"""W&B's server fails in the middle of a run: training goes on at full speed, all is on the disk, it is said once."""
+
+import threading
+import time
+import urllib.request
+import warnings
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback
+
+from tests.counting import BATCHES, fit
+from tests.fakes import Answer, Request
+from tests.fakes.calls import Calls
+from tests.fakes.wandb import KEY, FakeWandb
+from tests.test_loggers import records
+from zoo.callbacks import Samples
+from zoo.loggers import MetricsLog, WandbLogger, read_metrics
+
+EPOCHS, HALF = 20, 100  # the run's epochs, and after which of its 200 steps the server turns
+
+
+class Moody(FakeWandb):
+    """Answers as it should until it is asked for `/turn/<mood>`."""
+
+    mood = "well"
+
+    def respond(self, request: Request) -> Answer:
+        if request.path.startswith("/turn/"):
+            self.mood = request.path.rpartition("/")[2]
+            if self.mood == "dead":
+                threading.Thread(target=self.__exit__).start()
+            return Answer()
+        if self.mood == "silent":
+            time.sleep(1000)
+        return super().respond(request) if self.mood == "well" else Answer(int(self.mood))
+
+
+class Turn(Callback):
+    """Turns the server, and takes the time of every step, with what is logged after it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.began: list[float] = []
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if len(self.began) == HALF:
+            urllib.request.urlopen(self.url, timeout=5).close()
+        self.began.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> list[float]:
+        return [b - a for n, (a, b) in enumerate(zip(self.began, self.began[1:], strict=False)) if n != HALF - 1]
+
+
+def trained(folder: str, url: str) -> dict[str, Any]:
+    """Train with W&B's server told in the environment, and what was said and took how long."""
+    said = []
+    warnings.showwarning = lambda message, *_, **__: said.append(str(message))
+    turn = Turn(url)
+    logger = WandbLogger(save_dir=folder, init_timeout=3, finish_timeout=1)
+    began = time.monotonic()
+    loggers = [MetricsLog(folder), logger]
+    module, _ = fit(Path(folder), Samples(every_kimg=10, n=1), turn, logger=loggers, epochs=EPOCHS)
+    return {
+        "steps": module.steps, "all": time.monotonic() - began, "seconds": turn.seconds,
+        "said": [line for line in said if "W&B" in line],
+    }  # fmt: skip
+
+
+MOODS = {
+    "silent": "Timed out finishing run",
+    "401": "Fatal error while uploading data",
+    "dead": "Timed out finishing run",
+    "500": "Timed out finishing run",
+}
+
+
+@pytest.fixture(scope="module")
+def processes() -> Calls:
+    with Calls({}) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "mood", [pytest.param(mood, marks=[] if mood in {"silent", "401"} else [pytest.mark.slow]) for mood in MOODS]
+)
+def test_a_server_that_fails_in_mid_run_costs_the_run_nothing(mood: str, processes: Calls, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Moody(key=KEY) as server:
+        env = server.environment(tmp_path)
+        came = processes("tests.test_loggers_faults.trained", run, f"{server.url}/turn/{mood}", env=env)
+        assert came.error == "", came.output
+        if mood == "dead":
+            server.__enter__()  # to be left again
+    told = came.value
+    assert told["steps"] == EPOCHS * BATCHES
+    [line] = told["said"]
+    [folder] = run.glob("wandb/run-*")
+    assert line == f"W&B: {MOODS[mood]}; `wandb sync {folder}` sends what it lacks"
+    [log] = folder.glob("*.wandb")
+    rows = [record["history"]["item"] for record in records(log, "history")]
+    ours = read_metrics(run / "metrics.jsonl")
+    assert len(ours) == EPOCHS * BATCHES
+    kimg = [row["progress/kimg"] for row in rows if "loss/g" in row]
+    assert kimg == pytest.approx([row["progress/kimg"] for row in ours])
+    well, ill = told["seconds"][: HALF - 1], told["seconds"][HALF - 1 :]
+    print(f"\n{mood}: a step took {median(well) * 1e3:.2f} ms before and {median(ill) * 1e3:.2f} ms after")
+    assert median(ill) < 2 * median(well)
+    assert max(ill) < 1
+
+
+@pytest.mark.slow
+def test_a_server_that_never_answers_is_offline_with_one_line(processes: Calls, tmp_path: Path) -> None:
+    with Moody(key=KEY) as server:
+        server.mood = "silent"
+        came = processes(
+            "tests.test_loggers_faults.trained", tmp_path / "run", "data:,", env=server.environment(tmp_path)
+        )
+    [line] = came.value["said"]
+    assert line.startswith("W&B could not be reached")
+    assert len(list((tmp_path / "run").glob("wandb/offline-run-*"))) == 1
+    assert came.value["all"] < 3 + 15 + 10

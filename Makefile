@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint format clean
+.PHONY: demo test slow test-slow lint format clean
 
 $(BIN)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,7 +15,7 @@ demo: $(BIN)/.installed  ## WGAN-GP on the digits, about two minutes on two core
 test: $(BIN)/.installed lint  ## the networks of the tests are too small for two threads to pay, but not for two processes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-slow: $(BIN)/.installed
+slow test-slow: $(BIN)/.installed
 	$(BIN)/python -m pytest -m slow -s
 
 lint: $(BIN)/.installed

@@ -13,12 +13,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.games import fit, networks, points, same, snapshot
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.cli import ROOT, main
-from zoo.dynamics import Alternating, Consensus, Simultaneous
+from zoo.dynamics import Alternating, Consensus, GradientRegularized, Simultaneous, Unrolled
+from zoo.gan import GAN
 from zoo.guard import EVERY, Guard, withheld
 from zoo.optim import Adam
-from zoo.stabilizers import InstanceNoise
+from zoo.stabilizers import HistoricalAveraging, InstanceNoise, SpectralNorm
 from zoo.variants.began import BEGAN
+from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.nsgan import NSGAN
+from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.wgan_gp import WGANGP
 
 NAN = float("nan")
@@ -141,7 +144,16 @@ def test_an_unknown_policy_is_refused() -> None:
         NSGAN(*networks(), nonfinite="ignore")
 
 
-def test_nothing_in_a_step_waits_for_the_device() -> None:
+@pytest.mark.parametrize("make", [
+    lambda base: base(WGANGP)(*networks(), clip_norm=1.0, ema_decay=0.9, stabilizers=[InstanceNoise(1.0)]),
+    lambda base: base(UnrolledGAN)(*networks(), dynamics=Unrolled(2)),
+    lambda base: base(NSGAN)(*networks(), dynamics=Consensus(1.0)),
+    lambda base: base(MinimaxGAN)(*networks(), dynamics=GradientRegularized(1.0)),
+    lambda base: base(NSGAN)(
+        *networks(norm="batch", d_norm="batch"), stabilizers=[HistoricalAveraging(), SpectralNorm()]
+    ),
+], ids=["wgan_gp", "unrolled", "consensus", "gradient_regularized", "stabilizers"])  # fmt: skip
+def test_nothing_in_a_step_waits_for_the_device(make) -> None:
     """A number that is read is `_local_scalar_dense`; printing and `.item()` do it, and so does `if tensor`."""
 
     class Reads(TorchDispatchMode):
@@ -151,13 +163,15 @@ def test_nothing_in_a_step_waits_for_the_device() -> None:
             self.count += function is torch.ops.aten._local_scalar_dense.default
             return function(*args, **(kwargs or {}))
 
-    class Looked(WGANGP):
+    def looked(objective: type[GAN]) -> type[GAN]:
         def training_step(self, batch, batch_idx: int = 0) -> None:
             with reads:
-                super().training_step(batch, batch_idx)
+                objective.training_step(self, batch, batch_idx)
+
+        return type("Looked", (objective,), {"training_step": training_step})
 
     reads = Reads()
-    gan = Looked(*networks(), clip_norm=1.0, ema_decay=0.9, stabilizers=[InstanceNoise(1.0)])
+    gan = make(looked)
     fit(gan, points(EVERY - 1))
     assert gan.steps == EVERY - 1
     assert reads.count == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -169,14 +168,14 @@ class DifferentiableAdam:
 
     def __init__(self, states: list[dict[str, Tensor]], lr: float, betas: tuple[float, float], eps: float) -> None:
         self.lr, self.betas, self.eps = lr, betas, eps
-        self.steps = float(states[0]["step"]) if states and states[0] else 0.0
         zero = torch.zeros(())
+        self.steps = (states[0].get("step", zero) if states else zero).double()  # on the device: nobody waits for it
         self.first = [state.get("exp_avg", zero).clone() for state in states]
         self.second = [state.get("exp_avg_sq", zero).clone() for state in states]
 
     def __call__(self, at: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         """The parameters after one more step."""
-        self.steps += 1
+        self.steps = self.steps + 1
         beta1, beta2 = self.betas
         self.first = [beta1 * m + (1 - beta1) * g for m, g in zip(self.first, gradients, strict=True)]
         self.second = [beta2 * v + (1 - beta2) * g.square() for v, g in zip(self.second, gradients, strict=True)]
@@ -184,5 +183,5 @@ class DifferentiableAdam:
 
     def _change(self, first: Tensor, second: Tensor) -> Tensor:
         """The root's slope is infinite at 0, where an entry never had a gradient; there it is cut off."""
-        root = second.clamp_min(_TINY).sqrt() / math.sqrt(1 - self.betas[1] ** self.steps)
+        root = second.clamp_min(_TINY).sqrt() / (1 - self.betas[1] ** self.steps).sqrt()
         return self.lr / (1 - self.betas[0] ** self.steps) * first / (root + self.eps)

@@ -29,6 +29,7 @@ import zoo.backbones  # noqa: F401 - lets short class names be used
 from zoo import sealed, slurm
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
+from zoo.callbacks.patience import Patience
 from zoo.callbacks.record import RunRecord
 from zoo.cli_errors import explain, find
 from zoo.cli_files import check_files, config_files
@@ -141,10 +142,11 @@ class ZooCLI(LightningCLI):
     run: Run
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The run's names, its budget, and what the networks learn from the data and from each other."""
+        """The run's names, its budget, its ranks' patience, and what networks learn from the data and each other."""
         parser.add_argument("--variant", type=str, default=None, help="Name of the configuration.")
         parser.add_argument("--dataset", type=str, default=None, help="Name of the data.")
         parser.add_lightning_class_args(Budget, "budget")
+        parser.add_lightning_class_args(Patience, "patience")
         for network in ("generator", "discriminator", "diffusion_discriminator", "encoder"):
             target = f"model.init_args.{network}.init_args"
             parser.link_arguments("data", f"{target}.image_shape", compute_fn=_image_shape)

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather, all_reduce
 
 
 def world_size() -> int:
@@ -36,7 +35,7 @@ def mean_with_graph(values: list[Tensor]) -> list[Tensor]:
     """The means over ranks, differentiable: what is made of them is the same on every rank."""
     if world_size() == 1:
         return values
-    return [all_reduce(value) / world_size() for value in values]  # type: ignore[no-untyped-call]
+    return [_Sum.apply(value) / world_size() for value in values]
 
 
 def largest(value: int, device: torch.device) -> int:
@@ -50,7 +49,25 @@ def largest(value: int, device: torch.device) -> int:
 
 def gather(value: Tensor) -> Tensor:
     """The rows of all ranks, (W·N, ...), differentiable; each rank holds as many."""
-    return value if world_size() == 1 else torch.cat(all_gather(value))  # type: ignore[no-untyped-call]
+    if world_size() == 1:
+        return value
+    before, after = dist.get_rank(), world_size() - dist.get_rank() - 1
+    empty = torch.zeros_like(value)
+    return _Sum.apply(torch.cat([*[empty] * before, value, *[empty] * after]))
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over ranks; its gradient is the sum of all ranks' gradients, and so on."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.apply(gradient)
 
 
 def collect(value: Any) -> list[Any]:

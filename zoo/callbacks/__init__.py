@@ -3,10 +3,11 @@
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.checkpoints import Checkpoints
 from zoo.callbacks.diagnostics import Diagnostics
+from zoo.callbacks.patience import Patience
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.record import RunRecord
 from zoo.callbacks.samples import Samples
 from zoo.callbacks.schedule import Every
 
-__all__ = ["Budget", "Checkpoints", "Diagnostics", "Every", "Progress", "Quality", "RunRecord", "Samples"]
+__all__ = ["Budget", "Checkpoints", "Diagnostics", "Every", "Patience", "Progress", "Quality", "RunRecord", "Samples"]

@@ -1,0 +1,111 @@
+"""A rank that dies, fails or stops answering ends the job, with its error, within a minute; it does not hang."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_ranks_cli import LAUNCHERS
+from zoo.callbacks import Patience
+from zoo.cli import ROOT, main
+from zoo.engine import Engine
+
+OWN_WORDS = "the culprit's own words"
+WAITED = "another rank has died, see its own error, or has not answered for 4 s"
+
+
+def fail() -> None:
+    raise RuntimeError(OWN_WORDS)
+
+
+ENDS = {
+    "kill": (lambda: os.kill(os.getpid(), signal.SIGKILL), WAITED),
+    "fail": (fail, OWN_WORDS),
+    "stop": (lambda: os.kill(os.getpid(), signal.SIGSTOP), WAITED),
+    "sleep": (lambda: time.sleep(10_000), WAITED),
+}
+
+
+def job(launcher: str, end: str, rank: int, folder: Path) -> subprocess.Popen:
+    words = [
+        "fit", "-c", "configs/nsgan.yaml", "-c", "configs/data/digits.yaml", "--trainer.accelerator=cpu",
+        "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=100000", "--trainer.logger=false",
+        f"--trainer.default_root_dir={folder / 'runs'}", "--data.image_size=8", "--data.batch_size=8",
+        "--model.generator.width=4", "--model.discriminator.width=4", "--patience.seconds=4", "--budget.kimg=null",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MEETS": end, "RANK_THAT_DOES": str(rank), "SAYS": str(folder)}
+    with Path(folder, "output").open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, *LAUNCHERS[launcher], "-m", "tests.test_ranks_death", *words],
+            cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def alive(folder: Path) -> list[int]:
+    """Which of the ranks are there; a zombie, whom nobody has waited for, is not."""
+    pids = [int(path.suffix[1:]) for path in folder.glob("rank.*")]
+    states = {pid: Path(f"/proc/{pid}/stat") for pid in pids}
+    return [
+        pid for pid, stat in states.items() if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "end", "rank"),
+    [
+        ("lightning", "kill", 1),
+        *(
+            pytest.param(launcher, end, rank, marks=pytest.mark.slow)
+            for launcher in LAUNCHERS
+            for end in ENDS
+            for rank in (0, 1)
+            if (launcher, end, rank) not in {("lightning", "kill", 1), ("lightning", "stop", 0)}
+        ),
+    ],
+)
+def test_the_job_ends_within_a_minute(launcher: str, end: str, rank: int, tmp_path: Path) -> None:
+    """But where its main process is stopped, which Lightning has made rank 0: then the job is."""
+    process = job(launcher, end, rank, tmp_path)
+    met = tmp_path / "met"
+    deadline = time.monotonic() + 240
+    while not met.exists():
+        assert process.poll() is None, (tmp_path / "output").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    began = time.monotonic()
+    assert process.wait(60) != 0
+    while alive(tmp_path) and time.monotonic() < began + 60:
+        time.sleep(0.2)
+    assert alive(tmp_path) == []
+    print(f"{launcher}, {end}, rank {rank}: {time.monotonic() - began:.0f} s")
+    assert ENDS[end][1] in (tmp_path / "output").read_text()
+
+
+def test_impossible_patience_is_refused() -> None:
+    for seconds in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="Patience: seconds must be positive and finite"):
+            Patience(seconds)
+
+
+def _die() -> None:
+    """As `train.py`, but that one rank meets its end after six batches."""
+    count = Engine.count
+
+    def counted(gan: Engine, images: int) -> None:
+        count(gan, images)
+        folder = Path(os.environ["SAYS"])
+        (folder / f"rank.{os.getpid()}").touch()
+        if gan.steps == 6 and gan.global_rank == int(os.environ["RANK_THAT_DOES"]):
+            (folder / "met").touch()
+            ENDS[os.environ["MEETS"]][0]()
+
+    Engine.count = counted
+    main()
+
+
+if __name__ == "__main__":
+    _die()

@@ -1,8 +1,12 @@
 """A run that was cut and resumed is, bit for bit, one that never was: all that a checkpoint holds is compared."""
 
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +19,8 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from tests.test_configs import VARIANTS, fit
+from tests.fakes.wandb import FakeWandb
+from tests.test_configs import SMALL, VARIANTS, fit
 from zoo.backbones import MLPDiscriminator
 from zoo.cli import ROOT
 from zoo.engine import Engine
@@ -225,3 +230,62 @@ def test_what_d_said_is_known_while_d_waits(tmp_path: Path) -> None:
     trial = Trial(tmp_path, NSGAN, DIGITS, own)
     check(trial)
     assert len({row["loss/d"] for row in rows(trial.only("straight")) if "loss/d" in row}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_wandb_goes_on_with_the_same_run(mode: str, wandb: FakeWandb, tmp_path: Path) -> None:
+    """Of a process that was killed. Its server lacks what the client had not sent yet; the run's folder has it."""
+    words = [
+        "fit", "-c", NSGAN, "-c", DIGITS, "--data.image_size=8", "--trainer.accelerator=cpu", *SMALL[4:],
+        f"--trainer.default_root_dir={tmp_path / 'runs'}", "--trainer.log_every_n_steps=1",
+    ]  # fmt: skip
+    environment = {**os.environ, **wandb.environment(tmp_path), "WANDB_MODE": mode, "OMP_NUM_THREADS": "1"}
+    checkpoints = part("zoo.callbacks.Checkpoints", every_kimg=0.5)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [checkpoints]}}))
+
+    def start(steps: int, *more: object) -> subprocess.Popen:
+        command = [
+            sys.executable,
+            "train.py",
+            *words,
+            "-c",
+            tmp_path / "own.yaml",
+            f"--trainer.max_steps={steps}",
+            *more,
+        ]
+        return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=environment)
+
+    known = set(wandb.runs)
+    first = start(100_000)
+    while not (found := list(tmp_path.glob("runs/*/last.ckpt"))):
+        assert first.poll() is None
+        time.sleep(0.05)
+    while mode == "online" and not any(wandb.runs[key].history for key in set(wandb.runs) - known):
+        time.sleep(0.05)  # the client sends every 15 s or so
+    first.kill()
+    first.wait()
+    run = found[0].parent
+    saved = torch.load(run / "last.ckpt", weights_only=True)["game"]
+    steps = saved["steps"] + 60
+    assert start(steps, f"--ckpt_path={run / 'last.ckpt'}").wait(200) == 0
+
+    told = json.loads((run / "run.json").read_text())
+    assert told["status"] == "finished"
+    if mode == "offline":
+        ids = {folder.name.rpartition("-")[2] for folder in run.glob("wandb/offline-run-*")}
+        assert len(list(run.glob("wandb/offline-run-*"))) == 2
+        assert ids == {told["wandb_id"]}
+        return
+    (key,) = set(wandb.runs) - known
+    assert key[1] == told["wandb_id"]
+    assert wandb.runs[key].state == "finished"
+    ours = {row["progress/kimg"]: row["loss/d"] for row in rows(run) if "loss/d" in row}
+    theirs: dict[float, set[float]] = {}
+    for row in wandb.runs[key].history:
+        if "loss/d" in row:
+            theirs.setdefault(row["progress/kimg"], set()).add(row["loss/d"])
+    assert all(theirs.get(kimg, {loss}) == {loss} for kimg, loss in ours.items())
+    assert all(1000 * kimg <= saved["images"] for kimg in ours.keys() - theirs.keys())
+    assert min(theirs) == min(ours)
+    assert len(ours) == steps

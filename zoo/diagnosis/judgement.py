@@ -24,8 +24,8 @@ NARROW, UNLIKE, FEW, LOST, ALIKE = (
     12,
 )  # diversity in pixels, features; modes; of a peak; readings
 WIDE, RISE, DECAY, RESTLESS = 0.5, 1.15, 0.75, 14  # movement; second half of a window over the first; readings
-HUGE, GROWTH, AGAIN, GROWING = 10.0, 100.0, 1.25, 4  # weights and scores over their first; over the last; readings
-BEYOND = 1e6  # spread of scores
+HUGE, AGAIN, GROWING = 10.0, 1.25, 4  # weights and spread of scores over their first; over the last; readings
+WILD, BEYOND = 300.0, 1e6  # spread of scores that may be too much, that is
 CALM = 12  # readings after which what was not seen any more is gone
 
 
@@ -88,9 +88,10 @@ def divergence(readings: Sequence[Reading]) -> str:
     if len(readings) < 3 * GROWING:
         return ""
     first, before, now = readings[:GROWING], readings[-3 * GROWING : -2 * GROWING], readings[-GROWING:]
-    for what, name, limit in (("weights", "the norm of the weights", HUGE), ("scale", "the spread of scores", GROWTH)):
+    for what, name in (("weights", "the norm of the weights"), ("scale", "the spread of scores")):
         start, then, end = (_middle(part, what) for part in (first, before, now))
-        if end >= limit * start and end >= AGAIN * then:
+        far = end >= HUGE * start if what == "weights" else end >= max(HUGE * start, WILD)
+        if far and end >= AGAIN * then:
             recent = _span(readings[-3 * GROWING :])
             return f"{name} grew {end / start:.3g}-fold to {end:.3g}, and {end / then:.3g}-fold in the last {recent}"
     return ""

@@ -92,49 +92,35 @@ def line(run: Run) -> str:
     return f"{run['case']} {run['seed']}: made {run['kind']}; was {', '.join(sorted(truth(run))) or '-'}; named {said}"
 
 
-def report(file: Path) -> str:
-    """The tables, in Markdown.
-
-    A run counts where its outcome is what it was made for; a healthy one, where its outcome shows no pathology. It is
-    right where that pathology is named, and nothing that the outcome does not show.
-    """
-    counted: dict[str, list[Run]] = {kind: [] for kind in kinds()}
-    left = Counter[str]()
-    for run in runs(file):
-        kind = run["kind"]
-        if (kind in truth(run)) if kind != HEALTHY else not truth(run):
-            counted[kind].append(run)
-        else:
-            left[kind] += 1
-    names = [kind for kind in kinds() if kind != HEALTHY]
-    rows = [f"| made and found to be | runs | left out | {' | '.join(names)} | nothing | right | 95 % interval |"]
-    rows.append("|" + " --- |" * (len(names) + 6))
-    for kind, mine in counted.items():
-        said = [named(run) for run in mine]
-        right = sum(
-            not words if kind == HEALTHY else kind in words and set(words) <= truth(run)
-            for run, words in zip(mine, said, strict=True)
-        )
-        tally = Counter(word for words in said for word in words)
-        shares = interval(right, len(mine)) if mine else "-"
-        cells = [
-            kind,
-            len(mine),
-            left[kind],
-            *(tally[name] for name in names),
-            sum(not words for words in said),
-            f"{right} of {len(mine)}",
-            shares,
-        ]
-        rows.append("| " + " | ".join(map(str, cells)) + " |")
-    wrong = [line(run) for kind, mine in counted.items() for run in mine if not fine(run, kind)]
-    return "\n".join([*rows, "", *(f"- {text}" for text in wrong)])
+def counts(run: Run) -> bool:
+    """Whether a run became what it was made to be; a healthy one, whether it shows no pathology."""
+    return not truth(run) if run["kind"] == HEALTHY else run["kind"] in truth(run)
 
 
-def fine(run: Run, kind: str) -> bool:
-    """Whether the diagnosis is right on a run that counts."""
+def right(run: Run) -> bool:
+    """Whether its own pathology is named, or nothing of a healthy run, and nothing that the outcome does not show."""
     words = named(run)
-    return not words if kind == HEALTHY else kind in words and set(words) <= truth(run)
+    return set(words) <= truth(run) and (run["kind"] in words or run["kind"] == HEALTHY)
+
+
+def report(file: Path) -> str:
+    """The table, in Markdown, of the runs that became what they were made to be; below it those that went wrong."""
+    names = kinds()[1:]
+    lines = [
+        f"| made to be, and was | runs | left out | {' | '.join(names)} | nothing | right | 95 % interval |",
+        "|" + " --- |" * (len(names) + 6),
+    ]
+    everything = runs(file)
+    for kind in kinds():
+        made = [run for run in everything if run["kind"] == kind]
+        mine = [run for run in made if counts(run)]
+        tally = Counter(word for run in mine for word in named(run) or ["nothing"])
+        good = sum(map(right, mine))
+        cells = [kind, len(mine), len(made) - len(mine), *(tally[name] for name in (*names, "nothing"))]
+        cells += [f"{good} of {len(mine)}", interval(good, len(mine)) if mine else "-"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    wrong = [f"- {line(run)}" for run in everything if counts(run) and not right(run)]
+    return "\n".join([*lines, *([""] if wrong else []), *wrong])
 
 
 def interval(right: int, of: int) -> str:

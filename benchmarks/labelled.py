@@ -184,7 +184,9 @@ CASES: dict[str, Case] = {
     "two Gaussians, fast D": Case(DIMINISHED, two, MinimaxGAN, toy_g, toy_d, adam(1e-5), adam(2e-3)),
     "swiss roll, fast D": Case(DIMINISHED, roll, MinimaxGAN, toy_g, toy_d, adam(1e-5), adam(2e-3), often),
     "digits, fast D": Case(DIMINISHED, digits, MinimaxGAN, image_g, image_d, adam(5e-5), adam(2e-3)),
-    "digits, MLP, fast D": Case(DIMINISHED, digits, MinimaxGAN, image_mlp_g, image_mlp_d, adam(1e-4), adam(1e-3), often),
+    "digits, MLP, fast D": Case(
+        DIMINISHED, digits, MinimaxGAN, image_mlp_g, image_mlp_d, adam(1e-4), adam(1e-3), often
+    ),
     # G learns too fast, or from many latents on far modes
     "ring, plain": Case(COLLAPSE, ring, NSGAN, many_g, toy_d, usual, usual),
     "grid, plain": Case(COLLAPSE, grid, NSGAN, many_g, toy_d, usual, usual),
@@ -311,8 +313,9 @@ def verdicts(facts: dict[str, Any], failed: bool) -> set[str]:
       data's in each
     - oscillation: from look to look of the last 5 the samples' mean moved by 0.35 of the data's spread in the median,
       and with modes, half of the samples changed theirs
-    - diminished gradient: at the end D, at a threshold of 0, is wrong on less than 1 % of held-out data and samples, and
-      the samples are still 0.5 as far from the data as they were at the start (Fréchet distance in pixels)
+    - diminished gradient: at the end D, at a threshold of 0, is wrong on less than 1 % of held-out data and samples,
+      and the samples, which move no more, are at least 0.5 as far from the data as they were at the start (root of the
+      Fréchet distance, of points or of images averaged to 4x4)
     """
     if failed or not math.isfinite(facts.get("weights", math.nan)) or facts["weights"] >= 10 or facts["scores"] >= 1e3:
         return {DIVERGENCE}

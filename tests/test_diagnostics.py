@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim import SGD
 
+from tests.fakes.calls import Calls
+from tests.fakes.wandb import FakeWandb
 from tests.games import fit, networks, points, snapshot
 from tests.test_configs import SMALL
 from tests.test_configs import fit as run
@@ -19,7 +21,7 @@ from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Checkpoints, Diagnostics, RunRecord
 from zoo.cli import ROOT
 from zoo.diagnosis import DIVERGENCE, Reading
-from zoo.loggers import MetricsLog, read_metrics
+from zoo.loggers import MetricsLog, WandbLogger, read_metrics
 from zoo.stabilizers import Dropout, InstanceNoise, SpectralNorm
 from zoo.variants.lsgan import LSGAN
 from zoo.variants.nsgan import NSGAN
@@ -125,6 +127,20 @@ def test_a_finding_is_told_once_and_kept(tmp_path: Path) -> None:
     assert kept == found._asdict()
     assert {"name", "kimg", "evidence", "advice"} == kept.keys()
     assert "lower learning rates" in kept["advice"]
+
+
+def sick(folder: str) -> None:
+    with pytest.raises(FloatingPointError):
+        fit(diverging(), points(60), callbacks=[Diagnostics(every_kimg=EVERY)], logger=WandbLogger(save_dir=folder))
+
+
+def test_a_finding_is_an_alert_in_wandb(calls: Calls, wandb: FakeWandb, tmp_path: Path) -> None:
+    told = calls("tests.test_diagnostics.sick", str(tmp_path))
+    assert not told.error
+    [alert] = wandb.alerts
+    assert (alert["title"], alert["severity"]) == (DIVERGENCE, "WARN")
+    assert alert["text"].startswith("non-convergence (divergence) at 0.016 kimg: scores are")
+    assert "; try lower learning rates" in alert["text"]
 
 
 def test_a_run_that_stops_before_a_reading_is_told_too() -> None:

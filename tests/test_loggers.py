@@ -121,7 +121,7 @@ def test_wandb_takes_lightnings_own_defaults() -> None:
 
 CHILD = """
 import json, sys, time, warnings
-from zoo.loggers import MetricsLog, WandbLogger
+from zoo.loggers import MetricsLog, WandbLogger, log_alert
 early = "wandb" in sys.modules
 from tests.counting import fit
 from zoo.callbacks import Samples
@@ -138,6 +138,8 @@ def run(folder, spoil=None, **options):
     if spoil:
         logger.experiment.log = spoil
     module, _ = fit(folder, *parts, logger=[MetricsLog(folder), logger])
+    log_alert([MetricsLog(folder), logger], "mode collapse", "all samples are alike")
+    logger.finalize("success")
     return {
         "early": early, "launcher": "wandb.sdk.launch.inputs.internal" in sys.modules,
         "steps": module.steps, "seconds": time.monotonic() - began,

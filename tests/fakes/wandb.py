@@ -62,6 +62,7 @@ class FakeWandb(Artifacts, Sweeps, Server):
         self.sweeps: dict[str, Sweep] = {}
         self.views: dict[str, Tree] = {}
         self.blobs: dict[str, bytes] = {}
+        self.alerts: list[Variables] = []  # as they were sent
         self.damaged: set[str] = set()  # files of artifacts in which one bit is flipped on the way
         self.operations: list[tuple[str, Variables]] = []
         self._answers = table(self)
@@ -191,6 +192,11 @@ class FakeWandb(Artifacts, Sweeps, Server):
         run.summary |= json.loads(told.get("summaryMetrics") or "{}")
         run.state = "running"
         return {"upsertBucket": {"inserted": inserted, "bucket": self.run_node(run)}}
+
+    @answers("NotifyScriptableRunAlert")
+    def alert(self, told: Variables) -> Tree:
+        self.alerts.append(told)
+        return {"notifyScriptableRunAlert": {"success": True}}
 
     @answers("RunResumeStatus")
     def resume_status(self, told: Variables) -> Tree:

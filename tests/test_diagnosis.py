@@ -99,6 +99,7 @@ def test_samples_that_are_alike_are_found_with_their_evidence() -> None:
     [
         ({"diversity": 0.9, "feature_diversity": 0.4, "modes": 0.5}, True),  # images apart in pixels, alike in features
         ({"diversity": 0.9, "feature_diversity": math.nan, "modes": 0.3}, True),  # few modes, far apart
+        ({"diversity": 0.9, "feature_diversity": math.nan, "modes": 0.4}, False),  # not so few
         ({"diversity": 0.9, "feature_diversity": 0.7, "modes": 0.3}, False),  # a classifier that calls all of them 8
         ({"diversity": 0.5, "feature_diversity": 0.6, "modes": 0.5}, False),  # not few enough
         ({**COLLAPSED, "diversity": lambda i: 0.02 * (i + 1)}, False),  # a start: they become more
@@ -161,12 +162,20 @@ def test_growth_without_a_bound_is_found_with_its_evidence(series: dict[str, Ser
     [
         {"scale": lambda i: 2.0 if i < 4 else 40.0},  # a critic that found its range
         {"scale": lambda i: 0.1 if i < 4 else 30.0},  # 300-fold, and stays there
+        {"scale": lambda i: 0.1 if i < 4 else 400.0},  # 4,000-fold, and stays there
+        {"scale": lambda i: 0.1 * 1.29**i},  # it grows, from next to nothing
         {"scale": lambda i: 2.0 * (i + 1)},  # logits of a D that wins grow
         {"weights": lambda i: 3.0 + 0.4 * i},  # small initial weights grow
     ],
 )
 def test_what_is_nearly_a_divergence(series: dict[str, Series]) -> None:
     assert present(history(24, **series)) == {}
+
+
+def test_growth_takes_twelve_readings() -> None:
+    readings = history(12, scale=lambda i: 2.0 * 2.0**i)
+    assert present(readings[:11]) == {}
+    assert list(present(readings)) == [DIVERGENCE]
 
 
 def test_nan_is_a_divergence_at_once() -> None:

@@ -120,7 +120,6 @@ class Diagnostics(Callback):
         rank_zero_info(
             f"Diagnostics: {found} found in {len(self.history.readings)} readings, which took {share:.1%} of the time"
         )
-
         if self.retrain_d:
             self._retrain(trainer, cast("GAN", pl_module))
 

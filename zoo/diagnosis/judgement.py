@@ -15,18 +15,14 @@ from zoo.diagnosis.reading import Reading
 from zoo.diagnosis.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, advice
 
 # Chosen on the tuning seeds of benchmarks/diagnosis.py, before its test seeds were looked at.
-SURE, FLAT, FALL, STUCK = 0.95, 0.03, 30.0, 6  # D's accuracy, L_G's slope, the gradient's fall; readings
-NARROW, UNLIKE, FEW, LOST, ALIKE = (
-    0.35,
-    0.45,
-    0.35,
-    0.5,
-    12,
-)  # diversity in pixels, features; modes; of a peak; readings
-WIDE, RISE, DECAY, RESTLESS = 0.5, 1.15, 0.75, 14  # movement; second half of a window over the first; readings
-HUGE, AGAIN, GROWING = 10.0, 1.25, 4  # weights and spread of scores over their first; over the last; readings
-WILD, BEYOND = 300.0, 1e6  # spread of scores that may be too much, that is
-CALM = 12  # readings after which what was not seen any more is gone
+SURE, FLAT, FALL = 0.95, 0.03, 30.0  # D's accuracy; the slope of L_G; the fall of G's gradient
+NARROW, UNLIKE, FEW = 0.35, 0.45, 0.35  # diversity in pixels and in features; modes; all of the data's
+CERTAIN, LOST = 0.99, 0.5  # D's accuracy where G is not near the data, unless its diversity is that of its peak
+WIDE, DECAY = 0.5, 0.75  # movement, of the data's spread; that of a window's second half over the first
+RISE = 1.15  # of a window's second half over the first
+HUGE, AGAIN = 10.0, 1.25  # weights and the spread of scores over their first; over what they were before
+WILD, BEYOND = 300.0, 1e6  # the spread of scores that may be too much, and that is
+STUCK, ALIKE, RESTLESS, GROWING, CALM = 6, 12, 14, 4, 12  # readings
 
 
 class Finding(NamedTuple):
@@ -121,7 +117,7 @@ def collapse(readings: Sequence[Reading]) -> str:
         return ""
     pixels, features, modes = (_middle(window, what) for what in ("diversity", "feature_diversity", "modes"))
     peak = max(_middle(readings[i : i + 3], "diversity") for i in range(max(1, len(readings) - 3)))
-    if _middle(window, "accuracy") >= 0.99 and not pixels <= LOST * peak:
+    if _middle(window, "accuracy") >= CERTAIN and not pixels <= LOST * peak:
         return ""  # G has not come near the data yet
     if pixels <= NARROW:
         told = f"samples differ {pixels:.2g} times as much as the data do"

@@ -123,6 +123,7 @@ CHILD = """
 import json, sys, time, warnings
 from zoo.loggers import MetricsLog, WandbLogger, log_alert
 early = "wandb" in sys.modules
+from lightning.pytorch import Callback
 from tests.counting import fit
 from zoo.callbacks import Samples
 early = early or "wandb" in sys.modules
@@ -130,16 +131,18 @@ early = early or "wandb" in sys.modules
 said = []
 warnings.showwarning = lambda message, *_, **__: said.append(str(message))
 
+class Tell(Callback):
+    def on_train_end(self, trainer, module):
+        log_alert(trainer.loggers, "mode collapse", "all samples are alike")
+
 def run(folder, spoil=None, **options):
     logger = WandbLogger(save_dir=folder, name=folder.name, group="sngan-ring", **options)
     said.clear()
     began = time.monotonic()
-    parts = [Samples(every_kimg=10, n=1)]
+    parts = [Samples(every_kimg=10, n=1), Tell()]
     if spoil:
         logger.experiment.log = spoil
     module, _ = fit(folder, *parts, logger=[MetricsLog(folder), logger])
-    log_alert([MetricsLog(folder), logger], "mode collapse", "all samples are alike")
-    logger.finalize("success")
     return {
         "early": early, "launcher": "wandb.sdk.launch.inputs.internal" in sys.modules,
         "steps": module.steps, "seconds": time.monotonic() - began,
@@ -264,6 +267,12 @@ def test_a_picture_keeps_its_pixels(cases: dict[str, Case]) -> None:
         pixels = np.asarray(Image.open(run / "files" / row["samples/grid.path"]))
         assert pixels.shape == (32, 32, 3)
         assert (pixels == grey).all()
+
+
+def test_an_alert_goes_to_wandb(cases: dict[str, Case]) -> None:
+    [alert] = cases["no key"].records("a", "alert")
+    told = {key: value for key, value in alert["alert"].items() if key in ("title", "text", "level")}
+    assert told == {"title": "mode collapse", "text": "all samples are alike", "level": "WARN"}
 
 
 def test_the_run_has_its_names(cases: dict[str, Case]) -> None:

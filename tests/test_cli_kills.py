@@ -150,9 +150,13 @@ def test_all_ranks_stop_after_the_same_batch(launcher: str, tmp_path: Path) -> N
     ranks = [job.pid, *children] if launcher == "lightning" else children
     for rank in told:
         os.kill(ranks[rank], signal.SIGTERM)
-    status = job.wait(timeout=60)
-    assert status == 0, (tmp_path / "said").read_text()
-    until(lambda: not any(map(alive, ranks)), tmp_path / "said", 10)
+    try:
+        assert job.wait(timeout=60) == 0, (tmp_path / "said").read_text()
+        until(lambda: not any(map(alive, ranks)), tmp_path / "said", 10)
+    finally:
+        for process in (job.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
     record = json.loads((folder / "run.json").read_text())
     game = sealed.read(folder / "last.ckpt")["game"]
     assert (record["status"], record["ranks"], record["result"]["steps"]) == ("interrupted", 2, game["steps"])

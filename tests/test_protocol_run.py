@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from zoo import sealed
 from zoo.__main__ import main as zoo_main
 from zoo.protocol.file import read
 from zoo.protocol.plan import Planned, plan
@@ -100,6 +101,17 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert heard == [("one", "restarted"), ("one", "finished")]
     assert "--ckpt_path=" in one.log.read_text().splitlines()[-1]
     assert len(one.tries()) == 1
+
+
+def test_a_run_goes_on_from_the_one_before_a_damaged_checkpoint(tmp_path: Path) -> None:
+    one = run(tmp_path, "one", "dies once")
+    play(tmp_path, [one], restarts=0)
+    (folder,) = one.tries()
+    assert one.checkpoint() == folder / "last.ckpt"  # of no bytes; but there is no other
+    sealed.write({}, folder / "previous.ckpt")
+    assert one.checkpoint() == folder / "previous.ckpt"
+    sealed.write({}, folder / "last.ckpt")
+    assert one.checkpoint() == folder / "last.ckpt"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

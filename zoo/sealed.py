@@ -100,6 +100,15 @@ def check(path: str | Path) -> None:
             raise ValueError(f"{path} cannot be read as a checkpoint: it is cut short, or none")
 
 
+def whole(path: str | Path) -> bool:
+    """Whether :func:`check` has nothing against it."""
+    try:
+        check(path)
+    except ValueError:
+        return False
+    return True
+
+
 class SealedIO(TorchCheckpointIO):
     """Lightning's plugin for checkpoints that are written by :func:`write`, and checked before they are loaded."""
 
@@ -136,7 +145,7 @@ def _others(path: Path) -> str:
 
 def _whole_beside(path: Path) -> Iterator[tuple[float, str]]:
     for name in NAMES:
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError):  # it is damaged too, or somebody else's
             if name != path.name:
                 yield _read(path.with_name(name))["game"]["images"] / 1000, name
 

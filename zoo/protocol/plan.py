@@ -18,7 +18,7 @@ from zoo.cli import ROOT
 from zoo.protocol.file import Contender, Protocol, as_options
 from zoo.protocol.flops import flops_per_image
 from zoo.protocol.rehearsal import Rehearsal, rehearse
-from zoo.sealed import LAST
+from zoo.sealed import LAST, PREVIOUS, whole
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,11 @@ class Planned:
         return record is not None and record["status"] == "finished"
 
     def checkpoint(self) -> Path | None:
-        """Where to go on from."""
-        return next((run / LAST for run in reversed(self.tries()) if (run / LAST).is_file()), None)
+        """Where to go on from: the last one, or the one before it if only that is whole."""
+        last = next((run / LAST for run in reversed(self.tries()) if (run / LAST).is_file()), None)
+        if last is not None and not whole(last) and whole(last.with_name(PREVIOUS)):
+            return last.with_name(PREVIOUS)
+        return last
 
     def next_command(self) -> list[str]:
         """The command for the first try, or to go on from the last one's checkpoint."""

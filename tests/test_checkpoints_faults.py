@@ -167,13 +167,14 @@ def test_a_signal_finishes_the_batch_and_saves(tmp_path: Path, number: int, kind
     assert module.places == [(n // BATCHES, n % BATCHES) for n in range(steps, 2 * BATCHES)]
 
 
-def test_the_signal_of_most_consequence_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers", [(signal.SIGUSR1, signal.SIGTERM), (signal.SIGTERM, signal.SIGUSR1)])
+def test_the_signal_of_most_consequence_counts(tmp_path: Path, numbers: tuple[int, int]) -> None:
     """SLURM sends SIGTERM too when time is up."""
 
     class Told(Counter):
         def training_step(self, batch: Any, batch_idx: int) -> None:
             super().training_step(batch, batch_idx)
-            for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
+            for number in numbers:
                 signal.raise_signal(number)
 
     with pytest.raises(Requeue):

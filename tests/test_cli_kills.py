@@ -36,7 +36,7 @@ def victims() -> Iterator[Victims]:
         yield made
 
 
-def until(condition: Callable[[], object], said: Path, seconds: float = 100) -> None:
+def until(condition: Callable[[], object], said: Path, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, said.read_text()
@@ -145,16 +145,18 @@ def test_all_ranks_stop_after_the_same_batch(launcher: str, tmp_path: Path) -> N
     command += [f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     with (tmp_path / "said").open("w") as said:
         job = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    folder = first_save(tmp_path / "runs", tmp_path / "said")
-    children = [int(child) for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
-    ranks = [job.pid, *children] if launcher == "lightning" else children
-    for rank in told:
-        os.kill(ranks[rank], signal.SIGTERM)
+    ranks = [job.pid]
     try:
-        assert job.wait(timeout=60) == 0, (tmp_path / "said").read_text()
-        until(lambda: not any(map(alive, ranks)), tmp_path / "said", 10)
+        folder = first_save(tmp_path / "runs", tmp_path / "said")
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+        ranks += map(int, children)
+        players = ranks if launcher == "lightning" else ranks[1:]
+        for rank in told:
+            os.kill(players[rank], signal.SIGTERM)
+        assert job.wait(timeout=100) == 0, (tmp_path / "said").read_text()
+        until(lambda: not any(map(alive, ranks)), tmp_path / "said", 30)
     finally:
-        for process in (job.pid, *children):
+        for process in ranks:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
     record = json.loads((folder / "run.json").read_text())

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from zoo.cli import ROOT
 
-_SECONDS = 200  # for one run
+_SECONDS = 600  # for one run
 
 
 class Victims:

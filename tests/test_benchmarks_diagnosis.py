@@ -80,6 +80,7 @@ def test_the_interval_is_clopper_and_pearsons() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* kimg. .*; try :UserWarning")  # what they are played for
 @pytest.mark.parametrize(
     "name",
     [

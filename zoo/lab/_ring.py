@@ -1,0 +1,95 @@
+"""The ring of 8 Gaussians: every method's game, in the settings that work there.
+
+G is 256-128-128-2, z of N(0, I). The small D is 2-128-1 on x/4, the big one 2-128-128-128-1. Batch 128, Adam at 1e-3
+with β₁ = 0.5 unless a method says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import RMSprop
+
+from datamodules import Toy
+from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
+from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
+from zoo.gan import GAN
+from zoo.optim import Adam
+from zoo.schedules import Linear
+from zoo.stabilizers import InstanceNoise, SpectralNorm
+from zoo.variants.dragan import DRAGAN
+from zoo.variants.lsgan import LSGAN
+from zoo.variants.mdgan import MDGAN
+from zoo.variants.minimax import MinimaxGAN
+from zoo.variants.nsgan import NSGAN
+from zoo.variants.unrolled_gan import UnrolledGAN
+from zoo.variants.wgan_gp import WGANGP
+
+BATCH = 128
+
+
+def start(method: str, seed: int) -> tuple[GAN, Toy]:
+    """A method's game, with networks from the seed, and its data."""
+    torch.manual_seed(seed)
+    return METHODS[method][1](), Toy(name="ring", samples=50_000, batch_size=BATCH, seed=seed)
+
+
+def generator() -> MLPGenerator:
+    """256-128-128-2."""
+    return MLPGenerator((2,), latent_dim=256, width=128, depth=2, init_gain=0.8)
+
+
+def small() -> MLPDiscriminator:
+    """2-128-1 on x/4."""
+    return MLPDiscriminator((2,), width=128, depth=1, input_scale=0.25, init_gain=0.8)
+
+
+def big() -> MLPDiscriminator:
+    """2-128-128-128-1."""
+    return MLPDiscriminator((2,), width=128, depth=3, init_gain=1.4)
+
+
+def _adam(parameters: Any, beta2: float = 0.999) -> Adam:
+    return Adam(parameters, lr=1e-3, beta1=0.5, beta2=beta2)
+
+
+def _game(objective: type[GAN], discriminator: Callable[[], MLPDiscriminator], **kwargs: Any) -> Callable[[], GAN]:
+    kwargs = {"g_optimizer": _adam, "d_optimizer": _adam, **kwargs}
+    return lambda: objective(generator(), discriminator(), **{k: v() if k in _FRESH else v for k, v in kwargs.items()})
+
+
+def _mdgan() -> GAN:
+    encoder = Encoder((2,), latent_dim=256, width=128, norm="none", init_gain=0.8)
+    return MDGAN(generator(), small(), small(), encoder, g_optimizer=_adam, d_optimizer=_adam)
+
+
+def _decayed(batches: int) -> dict[str, Linear]:
+    """Both learning rates fall to 0 over the last half of the run."""
+    kimg = batches * BATCH / 1000
+    return dict.fromkeys(("g_scheduler", "d_scheduler"), Linear(end_kimg=kimg, start_kimg=kimg / 2))
+
+
+_FRESH = {"dynamics", "stabilizers"}  # given as functions, made anew for each game
+_RMS = {"g_optimizer": lambda p: RMSprop(p, lr=1e-3), "d_optimizer": lambda p: RMSprop(p, lr=1e-3)}
+_BETA2 = {"g_optimizer": lambda p: _adam(p, 0.9), "d_optimizer": lambda p: _adam(p, 0.9)}
+
+# method: (batches, game)
+METHODS: dict[str, tuple[int, Callable[[], GAN]]] = {
+    "minimax": (6000, _game(MinimaxGAN, small)),
+    "nsgan": (6000, _game(NSGAN, big)),
+    "lsgan": (6000, _game(LSGAN, big)),
+    "spectral_norm": (6000, _game(NSGAN, big, stabilizers=lambda: [SpectralNorm()])),
+    "unrolled_1": (6000, _game(UnrolledGAN, small, dynamics=lambda: Unrolled(1))),
+    "unrolled_5": (6000, _game(UnrolledGAN, small, dynamics=lambda: Unrolled(5))),
+    "gradient_regularized": (
+        10000,
+        _game(MinimaxGAN, small, dynamics=lambda: GradientRegularized(0.5), **_decayed(10000)),
+    ),
+    "consensus": (10000, _game(NSGAN, big, dynamics=lambda: Consensus(10.0), **_RMS)),
+    "wgan_gp": (15000, _game(WGANGP, big, gp_weight=0.1, dynamics=lambda: Alternating(5), **_BETA2)),
+    "dragan_one_sided": (6000, _game(DRAGAN, big, one_sided=True)),
+    "instance_noise": (6000, _game(NSGAN, big, stabilizers=lambda: [InstanceNoise(6000 * BATCH / 1000 * 0.75, 1.0)])),
+    "mdgan": (6000, _mdgan),
+}

@@ -30,7 +30,8 @@ run = Path(resumed[0].partition("=")[2]).parent if resumed else Path(parent, f"r
 run.mkdir(exist_ok=True)
 def leave(status, error=None, kimg=5.0):
     result = {"kimg": kimg, "seconds": 90.0, "score": {"name": "fd/x", "last": 3.0, "best": 2.0}}
-    (run / "run.json").write_text(json.dumps({"status": status, "error": error, "result": result}))
+    told = {"variant": "v", "dataset": "d", "status": status, "error": error, "result": result}
+    (run / "run.json").write_text(json.dumps(told))
 def save(*_):
     (run / "last.ckpt").touch()
     leave("interrupted", kimg=1.0)
@@ -172,7 +173,8 @@ def test_the_table_takes_seeds_together_and_a_search_names_its_best_draw(tmp_pat
     def done(variant: str, seed: int, draw: int, best: object, last: object, status: str = "finished") -> Planned:
         planned = Planned(variant, seed, draw, {"lr": draw / 8}, tmp_path / f"{variant}{draw}{seed}", [], {})
         score = {"name": "fd/x", "best": best, "last": last}
-        record = {"status": status, "error": None, "result": {"kimg": 5.0, "seconds": 90.0, "score": score}}
+        result = {"kimg": 5.0, "seconds": 90.0, "score": score}
+        record = {"variant": variant, "dataset": "d", "status": status, "error": None, "result": result}
         (planned.folder / "run").mkdir(parents=True)
         (planned.folder / "run/run.json").write_text(json.dumps(record))
         return planned

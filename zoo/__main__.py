@@ -5,13 +5,23 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import NoReturn
 
 from zoo import commands
+from zoo.cli_errors import first_line, no_memory
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and exits with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line to stderr and exit with 2."""
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 for the user's mistakes."""
-    parser = argparse.ArgumentParser(prog="python -m zoo", description=__doc__)
+    parser = Parser(prog="python -m zoo", description=__doc__)
     parsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     modules = {found.name: import_module(f"zoo.commands.{found.name}") for found in iter_modules(commands.__path__)}
     for name, module in modules.items():
@@ -25,8 +35,14 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return module.run(chosen) or 0
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        line = first_line(error)
+    except (RuntimeError, MemoryError) as error:
+        told = no_memory(error)
+        if told is None:
+            raise
+        line = told
+    print(f"error: {line}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

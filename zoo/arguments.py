@@ -1,6 +1,8 @@
 """Types of command line arguments."""
 
 import argparse
+import re
+from typing import Any
 
 
 def positive(text: str) -> int:
@@ -9,3 +11,10 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def folder_name(name: Any, where: str) -> str:
+    """What can name a folder: letters, digits, "_", "-" and ".", at most 100 of them; else ValueError with `where`."""
+    if not re.fullmatch(r"\w[\w.-]{0,99}", str(name)):
+        raise ValueError(f"{where}: {str(name)[:100]!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
+    return str(name)

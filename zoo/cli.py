@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
-import logging
 import os
 import re
-import shlex
 import sys
 import traceback
-import warnings
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -27,14 +24,18 @@ from lightning.pytorch.utilities import rank_zero_only
 import datamodules
 import zoo.backbones  # noqa: F401 - lets short class names be used
 from zoo import sealed, slurm
+from zoo.arguments import folder_name
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.patience import Patience
-from zoo.callbacks.record import RunRecord
-from zoo.cli_errors import explain, find
-from zoo.cli_files import check_files, config_files
+from zoo.callbacks.record import RunRecord, command
+from zoo.cli_errors import explain, find, first_line, no_memory
+from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts
+from zoo.cli_news import hush
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog
+from zoo.redaction import redacted
+from zoo.runs import read_record
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,9 @@ class Parser(LightningArgumentParser):
         choices = {"model": variants(), "data": data}
         parsers = [self, *(p for a in self._actions for p in (getattr(a, "_name_parser_map", None) or {}).values())]
         options = {option.lstrip("-"): None for parser in parsers for option in parser._option_string_actions}
-        print(f"error: {explain(message, choices, options, sys.argv[1:] + self.given)}", file=sys.stderr)
+        words = sys.argv[1:] + self.given
+        line = explain(message, choices, options, words, partial(whereabouts, words=words))
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -118,7 +121,7 @@ class Run:
         """Whether the checkpoint's run is this one, and not one of another variant or other data."""
         if not record.is_file():
             return False
-        told = json.loads(record.read_text())
+        told = read_record(record)
         return (told["variant"], told["dataset"]) == (self.variant, self.dataset)
 
     def _new_folder(self, root: Path) -> Path:
@@ -160,9 +163,15 @@ class ZooCLI(LightningCLI):
         reader = next((parsers[word] for word in words if word in parsers), parser)
         try:
             check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
-        except ValueError as error:
-            parser.exit(2, f"error: {error}\n")
+            for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
+                if isinstance(ref, str) and Path(ref).is_file():  # the parser would read it as a configuration
+                    _check_source(place, ref)
+        except (ValueError, OSError) as error:
+            parser.exit(2, f"error: {first_line(error)}\n")
         super().parse_arguments(parser, args)
+        seed = self.config[self.config.subcommand].seed_everything if "subcommand" in self.config else None
+        if type(seed) is int and not 0 <= seed < 2**32:
+            parser.error(f"seed_everything: must lie in [0, 2**32), got {seed}")
 
     def _parse_ckpt_path(self) -> None:
         """Resume with the configuration that was given, not the one inside the checkpoint."""
@@ -184,7 +193,7 @@ class ZooCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         told = config.clone()
         told.ckpt_path = None
-        self.run = Run(config, parser.dump(told, skip_unset=False))
+        self.run = Run(config, _without_secrets(parser.dump(told, skip_unset=False)))
         config.trainer.default_root_dir = str(self.run.folder)
         self.save_config_kwargs = {"run": self.run}
         loggers = config.trainer.logger
@@ -196,6 +205,14 @@ class ZooCLI(LightningCLI):
         for half, folder in (("model", "configs/"), ("data", "configs/data/")):
             if config[half] is None:
                 self.parser.error(f"no {half} is chosen: add -c with a file of {folder}")
+        try:
+            for key in ("model", "data", "budget"):
+                refuse_impossible(_plain(config[key]), key)
+            for key in ("variant", "dataset"):
+                if config[key]:
+                    folder_name(config[key], key)
+        except ValueError as error:
+            self.parser.error(str(error))
         if config.trainer.gradient_clip_val:
             self.parser.error("trainer.gradient_clip_val: players are clipped apart; use model.init_args.clip_norm")
         if config.trainer.accumulate_grad_batches != 1:
@@ -216,18 +233,23 @@ class ZooCLI(LightningCLI):
         try:
             super().instantiate_classes()
             self._keep_recipe()
-            if self.model.init_from is not None and self.subcommand and not self._get(self.config, "ckpt_path"):
+            resumed = self.subcommand and self._get(self.config, "ckpt_path")
+            if resumed:
+                from zoo.hub.load import refuse_others
+
+                refuse_others(resumed, self.model)
+            elif self.model.init_from is not None and self.subcommand:
                 from zoo.hub.finetune import begin
 
                 begin(self.model)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, TypeError, MisconfigurationException) as error:
             if hasattr(self, "run"):
                 self.run.discard()
             self.parser.error(str(error))
 
     def _keep_recipe(self) -> None:
         """A checkpoint says how to build the model again."""
-        recipe = _plain(self._get(self.config, "model"))
+        recipe = redacted(_plain(self._get(self.config, "model")))
         self.model.save_hyperparameters(
             {
                 **recipe["init_args"],
@@ -283,6 +305,7 @@ def _fail(message: str) -> NoReturn:
 def _image_shape(data: Namespace | None) -> list[int] | None:
     if data is None:
         return None
+    refuse_impossible(_plain(data), "data")
     return list(find(data.class_path)(**data.init_args.as_dict()).image_shape)
 
 
@@ -299,11 +322,25 @@ def _last_life(root: Path) -> str | None:
     """What this SLURM job, started again, goes on from: the last checkpoint that this command wrote in it before."""
     found = []
     for record in root.glob("*/run.json"):
-        told = json.loads(record.read_text())
-        if (told.get("job"), told["command"]) == (slurm.job(), shlex.join(sys.orig_argv)):
+        told = read_record(record)
+        if (told.get("job"), told["command"]) == (slurm.job(), command()):
             found.append((told["status"] != "finished", told["started"], record.with_name(sealed.LAST)))
     saved = [last for _, _, last in sorted(found) if last.is_file()]
     return str(saved[-1]) if saved else None
+
+
+def _check_source(place: str, ref: str) -> None:
+    try:
+        sealed.check(ref)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _without_secrets(text: str) -> str:
+    """A configuration's text, as it was where there are none."""
+    tree = yaml.safe_load(text)
+    public = redacted(tree)
+    return text if public == tree else yaml.safe_dump(public, sort_keys=False)
 
 
 def _wandb_id(checkpoint: Path) -> str | None:
@@ -312,36 +349,23 @@ def _wandb_id(checkpoint: Path) -> str | None:
     return states[0].get("wandb_id") if states else None
 
 
+def _mistake(error: Exception) -> str | None:
+    """One line for what a user can mend: a refusal, a file that cannot be read or written, sizes beyond memory."""
+    refused = isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _is_ours(error))
+    if refused or (isinstance(error, OSError) and error.filename is not None):
+        return first_line(error)
+    return no_memory(error)
+
+
 def _is_ours(error: BaseException) -> bool:
     """Whether the zoo itself refused, rather than a library that it called."""
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     return any(raised_in.is_relative_to(ROOT / package) for package in ("zoo", "datamodules"))
 
 
-class _News(logging.Filter):
-    """Lets through what a user can act on."""
-
-    _OLD = ("Tip:", "`weights_only` was not set")
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not any(words in record.getMessage() for words in self._OLD)
-
-
-def _hush() -> None:
-    """Silence what Lightning and jsonargparse say of things that are so by design, or that only they can mend."""
-    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
-        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_News())
-    for message in (
-        r".*isinstance\(treespec, LeafSpec\)",
-        r"(?s).*was deprecated in v4\.49",
-        r".*smaller than the logging interval",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
 def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
-    _hush()
+    hush()
     variants()
     Parser.given = args or []
     defaults = {"default_config_files": [str(ROOT / "configs" / "default.yaml")]}
@@ -358,10 +382,11 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
             parser_kwargs=dict.fromkeys(kind.subcommands(), defaults),
             args=args,
         )
-    except ValueError as error:
-        if not _is_ours(error):
+    except Exception as error:
+        line = _mistake(error)
+        if line is None:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,8 +2,9 @@
 
 import difflib
 import inspect
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -14,12 +15,15 @@ _KEY = re.compile(r'Parser key "([^"]+)":?\s*(.*)')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)':$")
 _LINK = re.compile(r"Call to compute_fn of link .*? failed: (.*)")
 _GIVEN = re.compile(r"Given value: (?:NestedArg\(key='[^']*', val='(.*)'\)|(\S+))$")
+_GOT = re.compile(r"Got value: ((.{1,80}))$")
 _UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: (?:--)?([\w.]+)")
 _UNKNOWN_OPTION = re.compile(r"(?:Option|does not accept option) '([^']+)'")
 _NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NOT_A_CLASS = re.compile(r"(?:dot import path string|No module named|Unable to import module)\W+([\w.]+)")
-_LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\]\. Got value: (.*)")
+_LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\](?:\. Got value: (.*))?$")
 _TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
+_MEMORY = re.compile(r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)")
+_BUILT = re.compile(r"Given value: Namespace\(class_path='[\w.]*?(\w+)'")
 
 
 def explain(
@@ -27,6 +31,7 @@ def explain(
     choices: Mapping[str, Iterable[str]],
     options: Iterable[str],
     arguments: Iterable[str] = (),
+    locate: Callable[[str, str, str], str] = lambda key, *_: key,
 ) -> str:
     """One line for a parser's message.
 
@@ -35,9 +40,12 @@ def explain(
         choices: for a top-level key that takes a class, the names of the known classes.
         options: the options of the parser that complains, the command's or a class's.
         arguments: the words of the command line, to name the one at fault.
+        locate: where a key was set, by its name or the last part of it, its value and what is said of that.
     """
-    place, owner, leaf = _unnest(message)
-    where = f"{'.'.join(place)}: " if place else ""
+    place, owner, leaves = _unnest(message)
+    leaf = leaves[0]
+    given = _given(message)
+    where = f"{locate('.'.join(place), given, leaf)}: " if place else ""
     if match := _UNKNOWN_ARGUMENT.match(leaf):
         return no_option(match[1], "", options)
     if match := _UNKNOWN_OPTION.search(leaf):
@@ -48,16 +56,36 @@ def explain(
         return _no_class(match[2], where, _classes(match[1]))
     if match := _NOT_A_CLASS.search(leaf):
         return _no_class(match[1], where, choices.get(place[0] if place else "", ()))
-    if match := _LITERAL.search(leaf):
-        return f"{where}{match[2]!r} is not one of {match[1].replace(chr(39), '')}"
-    if match := _TYPE.search(leaf):
-        given = match[2] or _given(message)
-        return f"{where}expected {match[1]}" + (f", got {given!r}" if given else "")
+    if _LITERAL.search(leaf):
+        among = ", ".join(match[1].replace("'", "") for match in map(_LITERAL.search, leaves) if match)
+        return f"{where}{given!r} is not one of {among}"
+    if _TYPE.search(leaf):
+        kinds = " or ".join(match[1].rpartition(".")[2] for match in map(_TYPE.search, leaves) if match)
+        return f"{where}expected {kinds}" + (f", got {given!r}" if given else "")
+    if lacking := no_memory(leaf):
+        built = _BUILT.search(message)
+        return f"{where}{built[1] + ': ' if built else ''}{lacking}"
     return where + leaf
 
 
-def _unnest(message: str) -> tuple[list[str], str | None, str]:
-    """The path of keys, the innermost class, and what is left to say."""
+def no_memory(error: object) -> str | None:
+    """One line for an error that says that memory is too small for what was asked for; None for any other."""
+    match = _MEMORY.search(str(error))
+    if match is None and not isinstance(error, MemoryError):
+        return None
+    asked = f" for {match[1]} at once" if match else ""
+    return f"there is no memory{asked}: choose smaller sizes"
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, and with which file, in one line."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _unnest(message: str) -> tuple[list[str], str | None, list[str]]:
+    """The path of keys, the innermost class, and what is left to say, at least a line."""
     place: list[str] = []
     owner = None
     leaves: list[str] = []
@@ -72,13 +100,13 @@ def _unnest(message: str) -> tuple[list[str], str | None, str]:
             line = match[1]
         if line and not _NOISE.match(line):
             leaves.append(line)
-    return place, owner, leaves[0] if leaves else message.strip().splitlines()[0]
+    return place, owner, leaves or [next(iter(message.strip().splitlines()), "")]
 
 
 def _given(message: str) -> str:
-    """The refused value, where the message ends with it and it is short."""
+    """The refused value, where the message has it and it is short."""
     for line in message.splitlines():
-        if match := _GIVEN.match(line.strip()):
+        if match := _GIVEN.match(line.strip()) or _GOT.search(line):
             return match[1] or match[2]
     return ""
 

@@ -41,7 +41,7 @@ class Engine(LightningModule, ABC):
         nonfinite: Policy,
     ) -> None:
         super().__init__()
-        if clip_norm is not None and clip_norm <= 0:
+        if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"{type(self).__name__}: clip_norm must be above 0, got {clip_norm}")
         if nonfinite not in POLICIES:
             choices = ", ".join(POLICIES)

@@ -19,6 +19,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
+from zoo.redaction import redacted, redacted_words
+
 if TYPE_CHECKING:
     from wandb import Run
 
@@ -51,7 +53,10 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: any other line is not a JSON object.
     """
-    *lines, torn = Path(path).read_text(encoding="utf-8").split("\n")
+    try:
+        *lines, torn = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from None
     del torn  # empty when the file is whole
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
@@ -134,6 +139,7 @@ class MetricsLog(Logger):
 
 RunMode = Literal["online", "offline", "disabled"]
 Mode = Literal["auto"] | RunMode
+_TOLD = ("config", "group", "job_type", "name", "notes", "tags")  # what W&B shows of a run
 _MODES: dict[str, Mode] = {
     "auto": "auto",
     "online": "online",
@@ -242,9 +248,10 @@ class WandbLogger(LightningWandbLogger):
         folder.mkdir(parents=True, exist_ok=True)  # else wandb would write to a temporary folder
         os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb" / "data").resolve()))
         os.environ.setdefault("WANDB_SILENT", "true")  # read once, when wandb's service starts
-        arguments = {"settings": self._settings, **self._wandb_init}
+        told = {key: redacted(self._wandb_init[key]) for key in _TOLD if self._wandb_init.get(key)}
+        arguments = {"settings": self._settings, **self._wandb_init, **told}
         mode = self._run_mode()
-        with _launcher_unread():
+        with _launcher_unread(), _arguments_redacted():
             try:
                 run = wandb.init(**arguments, mode=mode)
             except (wandb.Error, OSError) as error:
@@ -328,6 +335,17 @@ def _launcher_unread() -> Iterator[None]:
         yield
     finally:
         setattr(Run, name, look)
+
+
+@contextmanager
+def _arguments_redacted() -> Iterator[None]:
+    """Let W&B, which keeps the words of the command line, see none that is a credential."""
+    words = sys.argv[1:]
+    sys.argv[1:] = redacted_words(words)
+    try:
+        yield
+    finally:
+        sys.argv[1:] = words
 
 
 def log_picture(loggers: Iterable[Logger], key: str, picture: np.ndarray, kimg: float) -> None:

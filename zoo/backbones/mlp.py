@@ -94,8 +94,8 @@ def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: Ve
     check_at_least(net, 0, depth=depth)
     check_choice(net, get_args(VectorNorm), norm=norm)
     layers: list[nn.Module] = []
-    for fan_in in [in_dim, *[width] * depth][:depth]:
-        layers += [nn.Linear(fan_in, width, bias=norm == "none"), _norm1d(norm, width), ReLU()]
+    for k in range(depth):
+        layers += [nn.Linear(width if k else in_dim, width, bias=norm == "none"), _norm1d(norm, width), ReLU()]
     return layers
 
 

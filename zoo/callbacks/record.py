@@ -26,6 +26,7 @@ from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.trainer import find, leaves_nothing
 from zoo.loggers import KIMG, encode
+from zoo.redaction import redacted, redacted_words
 from zoo.sealed import BEST, LAST, put
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class RunRecord(Callback):
 
     - ``variant``, ``dataset``; ``objective``, the class of the module; ``seed``
     - ``versions`` of python, torch, lightning and zoo; ``git``, {"commit", "dirty"} of the zoo's
-      checkout, null outside one; ``command``; ``job``, SLURM's id, null outside it; ``device`` and
+      checkout, null outside one; ``command``, without credentials; ``job``, SLURM's id, null outside it; ``device`` and
       the number of ``ranks``
     - ``started`` (the first time, for a resumed run) and ``ended``, ISO 8601 in UTC
     - ``status``: "running", and for good if the process was killed; "finished"; "interrupted" by
@@ -110,7 +111,7 @@ class RunRecord(Callback):
         status, error = "interrupted", None
         if not isinstance(exception, KeyboardInterrupt | SIGTERMException):
             first, *_ = str(exception).splitlines() or [""]
-            status, error = "failed", f"{type(exception).__name__}: {first}"
+            status, error = "failed", redacted(f"{type(exception).__name__}: {first}")
         try:
             self._write(trainer, cast("GAN", pl_module), status, error)
         except OSError as full:  # let the other callbacks save what they can
@@ -140,7 +141,7 @@ class RunRecord(Callback):
                 "zoo": __version__,
             },
             "git": _git(CHECKOUT),
-            "command": shlex.join(sys.orig_argv),
+            "command": command(),
             "job": slurm.job(),
             "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
             "ranks": trainer.world_size,
@@ -192,6 +193,11 @@ class RunRecord(Callback):
         print(f"Run: {self.run_dir}")
         if pictures := sorted((self.run_dir / "samples").glob("*.png")):
             print(f"Samples: {pictures[-1]}")
+
+
+def command() -> str:
+    """The command line of this process, without credentials."""
+    return shlex.join(redacted_words(sys.orig_argv))
 
 
 def _now() -> str:

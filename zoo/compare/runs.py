@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from zoo.loggers import KIMG, read_metrics
+from zoo.runs import read_record
 
 RECORD = "run.json"
 
@@ -150,10 +150,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         ValueError: a file does not hold what a run writes.
     """
-    record = _json(folder / RECORD)
-    for key in ("variant", "dataset", "status"):
-        if not isinstance(record.get(key), str):
-            raise ValueError(f"{folder / RECORD} has no {key}: not written by a run of train.py")
+    record = read_record(folder / RECORD)
     log = folder / "metrics.jsonl"
     return Run(
         folder=folder,
@@ -187,21 +184,13 @@ def flatten(tree: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise ValueError(f"{path} is not a JSON object")
-    return told
-
-
 def _protocols(path: Path) -> dict[tuple[str, float], Protocol]:
     found: dict[tuple[str, float], Protocol] = {}
     for row in read_metrics(path) if path.is_file() else []:
+        if not isinstance(row.get("scores"), dict) or "kimg" not in row:
+            raise ValueError(f"{path}: a row has no kimg and no scores: not written by a run of train.py")
         protocol = Protocol(*(row.get(field) for field in Protocol._fields))
-        found |= {(key, row["kimg"]): protocol for key in row.get("scores", {})}
+        found |= {(key, row["kimg"]): protocol for key in row["scores"]}
     return found
 
 
@@ -210,5 +199,5 @@ def _config(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return flatten(yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error

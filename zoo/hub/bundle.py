@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo import __version__
 from zoo.gan import GAN
 from zoo.hub import recipe
-from zoo.hub.header import Kind, kinds
+from zoo.hub.header import kinds
+from zoo.hub.planned import refuse_misfits
 from zoo.pictures import save_picture
 
 SCHEMA = 1
@@ -82,15 +84,16 @@ def read(folder: Path, *, map_location: str | torch.device = "cpu") -> GAN:
     """
     folder = Path(folder)
     config = verify(folder)
-    told = config["objective"], config["init_args"]
-    try:
-        with torch.device("meta"):
-            planned = {name: Kind(x.dtype, tuple(x.shape)) for name, x in recipe.build(*told).state_dict().items()}
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from error
-    _refuse_misfits(folder / WEIGHTS, kinds(folder / WEIGHTS), planned)
-    gan = recipe.build(*told)
-    gan.load_state_dict(load_file(folder / WEIGHTS))
+
+    def make() -> GAN:
+        try:
+            return recipe.build(config["objective"], config["init_args"])
+        except ValueError as error:
+            raise ValueError(f"{folder / CONFIG}: {error}") from error
+
+    refuse_misfits(folder / WEIGHTS, kinds(folder / WEIGHTS), make, CONFIG)
+    gan = make()
+    gan.load_state_dict(_weights(folder))
     gan.on_load_checkpoint({"game": config["game"]})
     return gan.to(map_location).eval()
 
@@ -98,14 +101,19 @@ def read(folder: Path, *, map_location: str | torch.device = "cpu") -> GAN:
 def tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of a published checkpoint, named as in `GAN.state_dict()`; ValueError as for :func:`verify`."""
     verify(folder)
-    return load_file(Path(folder) / WEIGHTS)
+    return _weights(Path(folder))
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from None
 
 
 def counters(gan: GAN) -> dict[str, int]:
     """How far training had come, as checkpoints keep it."""
-    checkpoint: dict[str, Any] = {}
-    gan.on_save_checkpoint(checkpoint)
-    return {key: checkpoint["game"][key] for key in _COUNTERS}
+    return {"steps": gan.steps, "images": gan.images, "g_moves": gan.g_moves, "seed": gan.noise.seed}
 
 
 def parts(gan: GAN) -> dict[str, int]:
@@ -208,7 +216,7 @@ def _sha256(path: Path) -> str:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {str(error) or type(error).__name__}") from None
     if not isinstance(config, dict) or "schema" not in config:
@@ -222,23 +230,25 @@ def _config(path: Path) -> dict[str, Any]:
             )
     for key in ("name", "version"):
         check_word(config[key], f"{path}: {key}")
-    if any(type(config["game"].get(key)) is not int or config["game"][key] < 0 for key in _COUNTERS):
-        raise ValueError(f"{path}: game must have {', '.join(_COUNTERS)}, whole numbers of at least 0")
+    check_game(config["game"], path)
     return config
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+def check_game(told: Any, path: Path) -> None:
+    """ValueError unless it is how far training had come, as :func:`counters` says it."""
+    if not isinstance(told, dict) or not all(_is_count(told.get(key)) for key in _COUNTERS):
+        raise ValueError(f"{path}: game must have {', '.join(_COUNTERS)}, whole numbers from 0 up")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def check_word(text: str, what: str) -> None:
     """ValueError unless it is letters, digits, ".", "-" and "_", as names and versions are."""
     if not _WORD.fullmatch(text):
         raise ValueError(f"{what} {text!r} can have letters, digits, '.', '-' and '_' only")
-
-
-def _refuse_misfits(path: Path, found: Mapping[str, Kind], planned: Mapping[str, Kind]) -> None:
-    """Name the first three tensors that are missing, unknown or of another kind."""
-    told = [f"{name} is missing" for name in planned if name not in found]
-    told += [f"{name} belongs to nothing" for name in found if name not in planned]
-    both = [name for name in planned if name in found and found[name] != planned[name]]
-    told += [f"{name} is {found[name]}, {CONFIG} wants {planned[name]}" for name in both]
-    if told:
-        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
-        raise ValueError(f"{path} does not fit {CONFIG}: {'; '.join(told[:3])}{more}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from lightning.pytorch import LightningDataModule
 from tqdm import tqdm
 
 from zoo.callbacks.evaluation import Evaluation, Measured, own_extractor, own_modes, real_images
+from zoo.cli_errors import explain
+from zoo.cli_files import read_file, whereabouts
 from zoo.hub.pretrained import trained
 from zoo.loggers import encode
 from zoo.metrics.features import named
@@ -64,21 +67,21 @@ def evaluate(
 
 def data_module(arguments: Iterable[str]) -> LightningDataModule:
     """The data of `-c` files and `--data...` options, as `train.py` reads them; files' other sections are left."""
-    import yaml
     from jsonargparse import ArgumentParser
 
-    import datamodules  # noqa: F401 - lets short class names be used
+    import datamodules
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    words, given = [], list(arguments)
+    words, given_words = [], list(arguments)
+    given = list(given_words)
     while given:
         word = given.pop(0)
         if word in {"-c", "--config"} and given:
             path = Path(given.pop(0))
             if not path.is_file():
                 raise ValueError(f"no configuration at {path}")
-            section = (yaml.safe_load(path.read_text()) or {}).get("data")
+            section = read_file(path).get("data")
             if section is None:
                 raise ValueError(f"{path} has no section data; use a file of configs/data/")
             words.append(f"--data={json.dumps(section)}")
@@ -90,8 +93,10 @@ def data_module(arguments: Iterable[str]) -> LightningDataModule:
         raise ValueError("no data is chosen: add -c with a file of configs/data/")
     try:
         made: Any = parser.instantiate_classes(parser.parse_args(words)).data
-    except Exception as error:
-        raise ValueError(f"the data cannot be made: {' '.join(str(error).split())}") from None
+    except Exception as error:  # the parser's own, and whatever a constructor given something strange raises
+        names = [name for name in datamodules.__all__ if name[0].isupper()]
+        why = explain(str(error), {"data": names}, ["data"], given_words, partial(whereabouts, words=given_words))
+        raise ValueError(why) from None
     assert isinstance(made, LightningDataModule)
     return made
 

@@ -5,7 +5,6 @@ Paths of this machine, the data's root and whatever looks like a secret are left
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -13,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from zoo.cli_files import read_file
 from zoo.loggers import decode, read_metrics
 from zoo.metrics.scores import score_name
+from zoo.redaction import HIDDEN, is_secret, redacted
+from zoo.runs import read_record
 
 _PRIVATE = {"root", "default_root_dir", "ckpt_path", "save_dir", "logger", "dirpath"}
-_SECRET = re.compile(r"(^|_)(key|token|secret|password|credentials?)(_|$)", re.IGNORECASE)
 _PLACE = re.compile(r"[/~\\]|\.\.|\w:[/\\]|file:")  # how the name of a place on a machine begins
 _MACHINE = {"accelerator", "strategy", "devices", "num_nodes", "plugins", "profiler"}  # of the trainer: chosen anew
 
@@ -27,9 +26,9 @@ _MACHINE = {"accelerator", "strategy", "devices", "num_nodes", "plugins", "profi
 def public(value: Any) -> Any:
     """Plain values without private entries and without places of a machine."""
     if isinstance(value, Mapping):
-        return {key: public(part) for key, part in value.items() if not _is_private(key) and not _is_place(part)}
+        return {key: public(part) for key, part in value.items() if not _is_private(key) and not _is_hidden(part)}
     if isinstance(value, list | tuple):
-        return [public(part) for part in value if not _is_place(part)]
+        return [public(part) for part in value if not _is_hidden(part)]
     return value
 
 
@@ -38,8 +37,8 @@ def record(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     if not path.is_file():
         return {}
-    told = json.loads(path.read_text())
-    return {**public(told), "command": _command(told["command"])}
+    told = read_record(path)
+    return {**public(told), "command": _command(str(told.get("command") or ""))}
 
 
 def configuration(run: Path) -> dict[str, Any] | None:
@@ -125,7 +124,7 @@ def training(run: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
 
 def _configuration(run: Path) -> dict[str, Any] | None:
     path = run / "config.yaml"
-    return yaml.safe_load(path.read_text()) if path.is_file() else None
+    return read_file(path) if path.is_file() else None
 
 
 def _refuse_another_training(run: Path, other: Path) -> None:
@@ -156,8 +155,13 @@ def _at(kimg: float, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return next((row for row in reversed(rows) if row["kimg"] == kimg), None)
 
 
-def _is_private(key: str) -> bool:
-    return key in _PRIVATE or _SECRET.search(key) is not None
+def _is_private(key: object) -> bool:
+    return key in _PRIVATE or is_secret(key)
+
+
+def _is_hidden(value: Any) -> bool:
+    """A place of a machine, or what has a credential in it."""
+    return _is_place(value) or (isinstance(value, str) and HIDDEN in redacted(value))
 
 
 def _is_place(value: Any) -> bool:
@@ -183,5 +187,5 @@ def _public_words(words: Sequence[str]) -> Iterator[str]:
         key, equals, value = word.partition("=")
         taken = [] if equals or not key.startswith("-") or not left or left[0].startswith("--") else [left.pop(0)]
         hidden = any(_is_private(part) for part in key.lstrip("-").split("."))
-        if not hidden and not any(_is_place(part) for part in (key, value, *taken)):
+        if not hidden and not any(_is_hidden(part) for part in (key, value, *taken)):
             yield from (word, *taken)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from zoo import sealed
 from zoo.gan import GAN
 from zoo.hub import bundle, pretrained, recipe
+from zoo.hub.load import tensors_of
 from zoo.variants import variants
 
 AVERAGE = "generator_ema"
@@ -87,13 +89,11 @@ def read(ref: str) -> Source:
         return _published(ref)
     try:
         checkpoint = sealed.read(ref)
-        told = dict(checkpoint.get("hyper_parameters") or {})
-        tensors = checkpoint["state_dict"]
+        tensors = tensors_of(checkpoint, Path(ref))
     except ValueError as error:
         raise ValueError(f"init_from: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"init_from: {ref} cannot be read as a checkpoint: {error!r}") from error
-    return Source(ref, told.pop("_class_path", "").rpartition(".")[2], told, tensors)
+    told = _mapping(checkpoint.get("hyper_parameters"))
+    return Source(ref, str(told.get("_class_path", "")).rpartition(".")[2], told, tensors)
 
 
 def _published(ref: str) -> Source:
@@ -162,11 +162,11 @@ def _flags(gan: GAN, source: Source, parts: Sequence[str]) -> str:
     """Options of `train.py` that build these networks as they were built there."""
     options: dict[str, Any] = {}
     for part in parts:
-        there, here = source.recipe.get(part) or {}, gan.hparams.get(part) or {}
+        there, here = _mapping(source.recipe.get(part)), _mapping(gan.hparams.get(part))
         if _class(there) != _class(here):
             options[f"model.{part}"] = there.get("class_path")
-        mine = here.get("init_args") or {}
-        for argument, value in (there.get("init_args") or {}).items():
+        mine = _mapping(here.get("init_args"))
+        for argument, value in _mapping(there.get("init_args")).items():
             if value == mine.get(argument, value if here else None):
                 continue
             if argument == "image_shape":
@@ -188,7 +188,12 @@ def _class(network: Mapping[str, Any]) -> str:
 
 def _stabilizers(told: Mapping[str, Any]) -> str:
     """Some of them give a network other tensors."""
-    return ", ".join(_class(stabilizer) for stabilizer in told.get("stabilizers") or ()) or "none"
+    return ", ".join(_class(_mapping(stabilizer)) for stabilizer in told.get("stabilizers") or ()) or "none"
+
+
+def _mapping(told: Any) -> Mapping[str, Any]:
+    """What a file says, where it says something of parts."""
+    return told if isinstance(told, Mapping) else {}
 
 
 def _word(value: Any) -> str:

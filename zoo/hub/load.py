@@ -1,71 +1,171 @@
 """Read a run's checkpoint back into a model."""
 
-import re
+from __future__ import annotations
+
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from torch import Tensor, nn
 
-import zoo.backbones  # noqa: F401 - lets short class names in a checkpoint be found
 from zoo import sealed
 from zoo.gan import GAN
+from zoo.hub import recipe
+from zoo.hub.bundle import check_game
+from zoo.hub.header import Kind
+from zoo.hub.planned import compare, kinds_of, refuse_misfits
+from zoo.initial import InitFrom
+from zoo.schedules import Schedule
 from zoo.variants import variants
 
-_MODULE = re.compile(r"[^\W\d]\w*(\.\w+)*")
+_MOST = 100_000  # values in what a checkpoint says of its networks
+_PARTS = (nn.Module, torch.optim.Optimizer, Schedule)  # what a GAN is built of
+_OF_TORCH = ("torch.nn", "torch.optim")
+_CARRIED = {"lightning", "pytorch_lightning", "torch", "torch_fidelity", "torchmetrics", "torchvision", "zoo"}
 
 
 def load(path: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
     """The GAN that `train.py` saved at `path`, strictly, in evaluation mode, on `map_location`.
 
-    Only tensors and plain values are unpickled, and only classes of the zoo, of torch, or of modules that are already
-    imported, are built.
+    Only tensors and plain values are unpickled. Only networks, optimisers and schedules are built, those of the zoo, of
+    torch.nn and torch.optim, or of other modules that are already imported, and nothing larger than the file.
 
     Raises:
-        ValueError: if there is no such file, or it is damaged or not a checkpoint of a run, or it was written by a
-            `Trainer` used from Python, which does not know how its networks were built: there, use
+        ValueError: if there is no such file, or it is damaged or not a checkpoint of a run, or its tensors are not
+            those of the networks that it describes, or it was written by a `Trainer` used from Python, which does not
+            know how its networks were built: there, use
             `YourClass.load_from_checkpoint(path, generator=..., discriminator=...)`.
     """
-    begun = recipe_of(path).get("init_from")
-    told: dict[str, Any] = {"init_from": {"ref": begun}} if isinstance(begun, str) else {}  # text may be a class path
-    gan = LightningModule.load_from_checkpoint(path, map_location=map_location, weights_only=True, **told)
-    assert isinstance(gan, GAN)
-    return gan.eval()
-
-
-def recipe_of(path: str | Path) -> dict[str, Any]:
-    """The arguments with which the GAN at `path` is built, class paths checked; ValueError as for :func:`load`."""
     path = Path(path)
-    variants()
+    checkpoint = _read(path)
+    told = checkpoint["hyper_parameters"]
+    kind = _class_of(told["_class_path"], path)
+    if not issubclass(kind, GAN):
+        raise ValueError(f"{path}: {told['_class_path']!r} is no GAN")
+
+    def make() -> GAN:
+        try:
+            arguments = {key: _plain(value) for key, value in told.items() if key not in recipe.BESIDE}
+            begun = _init_from(told.get("init_from"), path)
+            gan = recipe.make(kind, arguments, lambda name, place: _class_of(name, f"{path}: {place}"))
+        except ValueError as error:
+            raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
+        gan.init_from = begun
+        return gan
+
+    tensors = tensors_of(checkpoint, path)
+    refuse_misfits(path, kinds_of(tensors, path), make, "its own description")
+    gan = make()
+    gan.load_state_dict(tensors)
+    try:
+        gan.on_load_checkpoint(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return gan.to(map_location).eval()
+
+
+def refuse_others(path: str | Path, gan: GAN) -> None:
+    """ValueError unless the checkpoint at `path` is of a game with networks like those of `gan`."""
+    path = Path(path)
     checkpoint = sealed.read(path)
     if "game" not in checkpoint:
         raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
-    if not checkpoint.get("hyper_parameters"):
+    check_game(checkpoint["game"], path)
+    own = {name: Kind(x.dtype, tuple(x.shape)) for name, x in gan.state_dict().items()}
+    compare(path, kinds_of(tensors_of(checkpoint, path), path), own, "the model")
+
+
+def recipe_of(path: str | Path) -> dict[str, Any]:
+    """How the GAN at `path` is built, without building it; ValueError as for :func:`load`."""
+    return _read(Path(path))["hyper_parameters"]
+
+
+def tensors_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The networks of a checkpoint that was read from `path`; ValueError where there are none."""
+    found = checkpoint.get("state_dict")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{path} is no checkpoint: it has no networks")
+    kinds_of(found, path)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The checkpoint, with all that is built from looked at."""
+    checkpoint = sealed.read(path)
+    if "game" not in checkpoint:
+        raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
+    check_game(checkpoint["game"], path)
+    frozen = checkpoint["game"].get("frozen", ())
+    if not isinstance(frozen, list | tuple) or not all(isinstance(name, str) for name in frozen):
+        raise ValueError(f"{path}: game: frozen must be a list of names")
+    told = checkpoint.get("hyper_parameters")
+    if not told:
         raise ValueError(
             f"{path} does not say how its networks were built, since it was not written by "
             "train.py; use YourClass.load_from_checkpoint(path, generator=..., discriminator=...)"
         )
-    recipe: dict[str, Any] = checkpoint["hyper_parameters"]
-    begun = recipe.get("init_from")
-    if isinstance(begun, dict) and begun.keys() - {"ref", "parts", "freeze"}:
-        raise ValueError(f"{path}: init_from has ref, parts and freeze, not {', '.join(begun)}")
-    _refuse_foreign_classes({key: value for key, value in recipe.items() if key != "init_from"}, path)
-    return recipe
+    if not isinstance(told, dict) or not isinstance(told.get("_class_path"), str):
+        raise ValueError(f"{path} does not say which objective it is of: it was not written by train.py")
+    _init_from(told.get("init_from"), path)
+    _refuse_hidden_classes({key: value for key, value in told.items() if key != "init_from"}, path)
+    return checkpoint
 
 
-def _refuse_foreign_classes(value: Any, path: Path) -> None:
-    """A class path is imported when it is built: the file must not choose what code runs.
+def _refuse_hidden_classes(told: Any, path: Path) -> None:
+    """No text may name a class of a module that is not imported, wherever it stands."""
+    left, seen = [told], 0
+    while left:
+        value = left.pop()
+        seen += 1
+        if seen > _MOST:
+            raise ValueError(f"{path} says more than {_MOST:,} things of how its networks were built")
+        if isinstance(value, dict | list | tuple):
+            left += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str):
+            module = value.rpartition(".")[0]
+            if "class_path" in value:
+                raise ValueError(f"{path} hides a class in the text {value!r}")
+            if all(part.isidentifier() for part in module.split(".")) and module not in sys.modules:
+                raise ValueError(f"{path} wants the class {value}; import {module} first if you trust it")
 
-    The parser takes any text for a class path, or for YAML with class paths in it, where a class may stand.
-    """
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            _refuse_foreign_classes(part, path)
-    if not isinstance(value, str):
-        return
-    if "class_path" in value:
-        raise ValueError(f"{path} hides a class in the text {value!r}")
-    module = value.rpartition(".")[0] or "zoo"
-    if _MODULE.fullmatch(module) and module.partition(".")[0] not in {"zoo", "torch"} and module not in sys.modules:
-        raise ValueError(f"{path} wants the class {value}; import {module} first if you trust it")
+
+def _class_of(name: str, place: object) -> Any:
+    """The class of a full name, of a module that is imported; ValueError, with the place, for what may not be built."""
+    variants()
+    module, _, word = name.rpartition(".")
+    found = recipe.classes().get(word) if not module else getattr(sys.modules.get(module), word, None)
+    ours = (*recipe.classes().values(), *variants().values(), GAN)
+    carried = module.partition(".")[0] in _CARRIED and not f"{module}.".startswith(tuple(f"{t}." for t in _OF_TORCH))
+    if not isinstance(found, type) or not issubclass(found, _PARTS) or (carried and found not in ours):
+        raise ValueError(f"{place}: {name!r} is no network, optimiser or schedule that a GAN can be built of")
+    return found
+
+
+def _init_from(told: Any, path: Path) -> InitFrom | None:
+    """What the run began from, which is not followed: its networks are in the checkpoint."""
+    if not told:
+        return None
+    if isinstance(told, str):
+        return InitFrom(told)
+    if not isinstance(told, dict) or told.keys() - {"ref", "parts", "freeze"}:
+        raise ValueError(f"{path}: init_from has ref, parts and freeze, not {told!r:.100}")
+    try:
+        return InitFrom(**told)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A class as `zoo.hub.recipe` has it: all of its arguments in init_args."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if not isinstance(value, dict) or "class_path" not in value:
+        return value
+    parts = [value.get("init_args") or {}, value.get("dict_kwargs") or {}]
+    if not all(isinstance(part, dict) for part in parts):
+        return value
+    told = {**parts[0], **parts[1]}
+    rest = {key: part for key, part in value.items() if key not in {"init_args", "dict_kwargs"}}
+    return {**rest, "init_args": {key: _plain(part) for key, part in told.items()}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from zoo import backbones, dynamics, optim, schedules, stabilizers
-from zoo.cli_errors import find
+from zoo.cli_errors import find, no_memory
 from zoo.gan import GAN
 from zoo.variants import variants
 
+FindClass = Callable[[str, str], type]  # of a name and its place, to tell them in a ValueError for one that may not be
 Recipe = Mapping[str, Any]  # a constructor's arguments; a class is {"class_path": its short name, "init_args": {...}}
 _TORCH = (torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD)
-_LIGHTNING = {"_class_path", "_instantiator"}  # what a checkpoint keeps beside the arguments
+BESIDE = {"_class_path", "_instantiator", "init_from"}  # what a checkpoint keeps beside the arguments of the networks
 ROOMS = "zoo.backbones, zoo.dynamics, zoo.stabilizers, zoo.optim and zoo.schedules, or one of AdamW, RMSprop and SGD"
 
 
@@ -53,7 +54,7 @@ def described(hyper_parameters: Recipe) -> tuple[str, dict[str, Any]]:
     member = variants().get(path.rpartition(".")[2])
     if member is None or find(path) is not member:
         raise ValueError(f"{path} cannot be published: it is no objective of zoo.variants")
-    told = {key: value for key, value in hyper_parameters.items() if key not in {*_LIGHTNING, "init_from"}}
+    told = {key: value for key, value in hyper_parameters.items() if key not in BESIDE}
     return member.__module__.rpartition(".")[2], {key: _described(value, key) for key, value in told.items()}
 
 
@@ -63,16 +64,20 @@ def build(name: str, init_args: Recipe) -> GAN:
     Raises:
         ValueError: for an unknown objective, class or argument, or a value that a constructor refuses.
     """
-    made = objective(name)
     if "init_from" in init_args:
         raise ValueError("init_from: a published checkpoint begins with its own weights")
+    return make(objective(name), init_args, _of_rooms)
+
+
+def make(kind: type[GAN], init_args: Recipe, find_class: FindClass) -> GAN:
+    """A new GAN of this kind, with the classes that `find_class` knows; ValueError as for :func:`build`."""
     try:
-        return made(**{key: _built(value, key) for key, value in init_args.items()})
+        return kind(**{key: _built(value, key, find_class) for key, value in init_args.items()})
     except ValueError:
         raise
     except Exception as error:  # a constructor given something of another type, or of an impossible size
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{made.__name__} cannot be built: {reason}") from error
+        reason = no_memory(error) or str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{kind.__name__} cannot be built: {reason}") from error
 
 
 def close(name: str, known: Mapping[str, Any] | list[str]) -> str:
@@ -97,20 +102,28 @@ def _described(value: Any, place: str) -> Any:
     return {"class_path": name, "init_args": {key: _described(part, f"{place}.{key}") for key, part in told.items()}}
 
 
-def _built(value: Any, place: str) -> Any:
+def _built(value: Any, place: str, find_class: FindClass) -> Any:
     """A class in the plain values becomes what it makes; an optimiser waits for its parameters."""
     if isinstance(value, list):
-        return [_built(part, f"{place}[{i}]") for i, part in enumerate(value)]
+        return [_built(part, f"{place}[{i}]", find_class) for i, part in enumerate(value)]
     if not isinstance(value, dict):
         return value
     name, told = value.get("class_path"), value.get("init_args", {})
     if value.keys() - {"class_path", "init_args"} or not isinstance(name, str) or not isinstance(told, dict):
-        raise ValueError(f"{place}: a class has a class_path and init_args, this has {', '.join(value) or 'nothing'}")
+        raise ValueError(f"{place}: a class has a class_path and init_args, this has {_keys(value)}")
+    found = find_class(name, place)
+    arguments = {key: _built(part, f"{place}.{key}", find_class) for key, part in told.items()}
+    return partial(found, **arguments) if issubclass(found, torch.optim.Optimizer) else found(**arguments)
+
+
+def _of_rooms(name: str, place: str) -> type:
     known = classes()
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"{place}: unknown class {name!r}{hint}: a published checkpoint names those of {ROOMS}")
-    arguments = {key: _built(part, f"{place}.{key}") for key, part in told.items()}
-    optimizer = issubclass(known[name], torch.optim.Optimizer)
-    return partial(known[name], **arguments) if optimizer else known[name](**arguments)
+    return known[name]
+
+
+def _keys(value: Mapping[Any, Any]) -> str:
+    return ", ".join(map(str, value)) or "nothing"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from zoo.arguments import folder_name
 from zoo.cli import ROOT
 from zoo.cli_errors import no_option
+from zoo.cli_files import read_file
 from zoo.protocol.search import Search
 
 Unit = Literal["kimg", "minutes", "flops"]
@@ -73,8 +72,9 @@ def read(path: Path) -> Protocol:
     Raises:
         ValueError: in one line, for the first mistake; options of `train.py` are looked at in :mod:`zoo.protocol.plan`.
     """
+    tree = _load(path)
     try:
-        return _protocol(path, _load(path))
+        return _protocol(path, tree)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -86,13 +86,12 @@ def as_options(values: Mapping[str, Any]) -> list[str]:
 
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(f"there is no such protocol; the zoo has {', '.join(_names(ROOT / 'configs/benchmarks'))}")
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"this is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ValueError("has no keys")
+        raise ValueError(
+            f"{path}: there is no such protocol; the zoo has {', '.join(_names(ROOT / 'configs/benchmarks'))}"
+        )
+    tree = read_file(path)
+    if not tree:
+        raise ValueError(f"{path}: has no keys")
     return tree
 
 
@@ -118,7 +117,7 @@ def _protocol(path: Path, tree: dict[str, Any]) -> Protocol:
     for ranges in search.ranges.values() if search else ():
         _overrides(ranges, "search.ranges")
     return Protocol(
-        path, _folder_name(tree.get("name", path.stem), "name"), contenders,
+        path, folder_name(tree.get("name", path.stem), "name"), contenders,
         _config(tree["data"], "data", ROOT / "configs/data"), tuple(seeds), unit, budget,
         _overrides(tree.get("overrides"), "overrides"), search,
     )  # fmt: skip
@@ -128,9 +127,8 @@ def _contender(entry: Any) -> Contender:
     given = entry if isinstance(entry, dict) else {"config": entry}
     _check_keys(given, ("config", "name", "overrides"), "configs: ")
     config = _config(given.get("config"), "configs", ROOT / "configs")
-    tree = yaml.safe_load(config.read_text())
-    own = tree.get("variant", config.stem) if isinstance(tree, dict) else config.stem
-    name = _folder_name(given.get("name", own), "configs")
+    own = read_file(config).get("variant", config.stem)
+    name = folder_name(given.get("name", own), "configs")
     return Contender(name, config, _overrides(given.get("overrides"), f"configs: {name}: overrides"), name != own)
 
 
@@ -188,9 +186,3 @@ def _listed(value: Any, key: str) -> list[Any]:
 def _twice(values: Sequence[Any]) -> Any:
     """One that is there more than once, or None."""
     return next((value for value in values if values.count(value) > 1), None)
-
-
-def _folder_name(name: Any, where: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", str(name)):
-        raise ValueError(f"{where}: {name!r} cannot name a folder; use letters, digits, '_', '-' and '.'")
-    return str(name)

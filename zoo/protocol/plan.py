@@ -11,13 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import LightningDataModule
 
 from zoo.cli import ROOT
+from zoo.cli_files import read_file
 from zoo.protocol.file import Contender, Protocol, as_options
 from zoo.protocol.flops import flops_per_image
 from zoo.protocol.rehearsal import Rehearsal, rehearse
+from zoo.runs import read_record
 from zoo.sealed import LAST, PREVIOUS, whole
 
 
@@ -52,9 +53,10 @@ class Planned:
 
     def record(self) -> dict[str, Any] | None:
         """The `run.json` of the finished run, else of the last try; None before the first."""
-        records = [json.loads((run / "run.json").read_text()) for run in self.tries()]
+        records = [read_record(run / "run.json") for run in self.tries()]
         finished = [record for record in records if record["status"] == "finished"]
-        return (finished or records or [None])[-1]
+        among = finished or records
+        return among[-1] if among else None
 
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
@@ -83,7 +85,7 @@ class Planned:
         """Refuse to go on with, or to count as done, what was run with another configuration; ValueError."""
         for run in self.tries():
             if (run / "config.yaml").is_file():
-                told = yaml.safe_load((run / "config.yaml").read_text())
+                told = read_file(run / "config.yaml")
                 for place, was, wanted in _differences(told, self.config, ""):
                     raise ValueError(
                         f"{run} was run with {place} {was!r}, and the protocol now says {wanted!r}: choose another "

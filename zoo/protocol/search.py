@@ -178,9 +178,15 @@ def _choice(value: Any) -> Choice:
     return Choice(tuple(value))
 
 
+def _same_as(value: Any) -> SameAs:
+    if not isinstance(value, str):
+        raise ValueError(f"must be an option, got {value!r}")
+    return SameAs(value)
+
+
 _READERS: dict[str, Callable[[Any], Range]] = {
     "uniform": lambda value: Uniform(*_ends(value)),
     "log_uniform": _log_uniform,
     "choice": _choice,
-    "same_as": SameAs,
+    "same_as": _same_as,
 }

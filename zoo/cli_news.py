@@ -1,0 +1,25 @@
+"""What libraries say while a run begins, without what nobody can act on."""
+
+import logging
+import warnings
+
+
+class _News(logging.Filter):
+    """Lets through what a user can act on."""
+
+    _OLD = ("Tip:", "`weights_only` was not set")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in self._OLD)
+
+
+def hush() -> None:
+    """Silence what Lightning and jsonargparse say of things that are so by design, or that only they can mend."""
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(_News())
+    for message in (
+        r".*isinstance\(treespec, LeafSpec\)",
+        r"(?s).*was deprecated in v4\.49",
+        r".*smaller than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message=message)

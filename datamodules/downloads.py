@@ -30,6 +30,7 @@ class Downloaded(ImageData):
 
     num_classes = 10
     source: ClassVar[Any]
+    shape: ClassVar[tuple[int, ...]]  # of one image in the set's own array
     files: ClassVar[str]  # what a user puts by hand, and where under root
 
     def __init__(
@@ -58,7 +59,13 @@ class Downloaded(ImageData):
 
     def _split(self, *, train: bool) -> Split:
         files = self._read(train=train)
-        return Split(self.fit_shape(self.images(files.data)), torch.as_tensor(files.targets).long())
+        images, labels = files.data, torch.as_tensor(files.targets).long()
+        if tuple(images.shape[1:]) != self.shape or labels.shape != images.shape[:1] or not _are_classes(labels):
+            raise ValueError(
+                f"{type(self).__name__}: broken files in root={str(self.root)!r}: {tuple(images.shape)} images and "
+                f"{tuple(labels.shape)} labels; take {self.files} away, and they are downloaded again"
+            )
+        return Split(self.fit_shape(self.images(images)), labels)
 
     def _read(self, *, train: bool) -> Any:
         try:
@@ -71,6 +78,10 @@ class Downloaded(ImageData):
             ) from None
 
 
+def _are_classes(labels: Tensor) -> bool:
+    return len(labels) == 0 or bool((labels.min() >= 0) & (labels.max() < Downloaded.num_classes))
+
+
 class MNIST(Downloaded):
     """MNIST (LeCun et al., 1998): 60,000 + 10,000 grey 28x28 digits. See `Downloaded`.
 
@@ -79,6 +90,7 @@ class MNIST(Downloaded):
     """
 
     source = datasets.MNIST
+    shape = (28, 28)
     files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 
     def images(self, data: Tensor) -> Tensor:
@@ -111,6 +123,7 @@ class CIFAR10(Downloaded):
 
     own_channels = 3
     source = datasets.CIFAR10
+    shape = (32, 32, 3)
     files = "cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}"
 
     def __init__(

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -17,7 +19,12 @@ from datamodules.decoded import remembered
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+PILLOW = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # of what these may hold; others, as EPS, start programs
 DECODERS = 8  # threads
+MOST_PIXELS = 1 << 26  # an image may have: 8,192 x 8,192
+_LARGE = 1 << 24  # pixels, from which on images are decoded one at a time
+
+_alone = Lock()
 
 
 class ImageFolder(ImageData):
@@ -34,7 +41,7 @@ class ImageFolder(ImageData):
 
     Pixels: turned as EXIF says, 16-bit grey scaled to 8, palettes, CMYK and the like converted;
     then the central square, resized by an antialiased bicubic filter. With channels 1 or 3,
-    transparent images are laid on white.
+    transparent images are laid on white. Images of more than 2^26 pixels are refused.
 
     The pixels are kept on disk (see `datamodules.decoded`), N C S² bytes a split, and mapped from there the next time
     as long as no image changes.
@@ -154,8 +161,12 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
 
     def read(index: int) -> str | None:
         try:
-            with Image.open(paths[index]) as image:
-                square = _square(_convert(ImageOps.exif_transpose(image), MODES[channels]), size)
+            with Image.open(paths[index], formats=PILLOW) as image:
+                pixels = image.width * image.height
+                if pixels > MOST_PIXELS:
+                    raise ValueError(f"{pixels:,} pixels, more than {MOST_PIXELS:,}")
+                with _alone if pixels > _LARGE else nullcontext():
+                    square = _square(_convert(ImageOps.exif_transpose(image), MODES[channels]), size)
             images[index] = np.asarray(square).reshape(size, size, channels)
         except Exception as error:  # a broken file makes Pillow raise almost anything
             return f"{str(paths[index])!r} ({' '.join(str(error).split())})"

@@ -1,6 +1,7 @@
 """What every test has, and what several files of tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +30,17 @@ def calls(wandb: FakeWandb, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Calls in processes that are logged in there."""
     with Calls(wandb.environment(tmp_path_factory.mktemp("home"))) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published checkpoint of two perceptrons, to be copied and forged."""
+    from tests import test_hub_bundle as bundles
+    from zoo.hub import recipe
+
+    networks = {"generator": "MLPGenerator", "discriminator": "MLPDiscriminator"}
+    small = {"image_shape": [1, 8, 8], "width": 4, "depth": 1}
+    arguments = {name: {"class_path": kind, "init_args": small} for name, kind in networks.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundles, "ARGUMENTS", arguments)
+        return bundles.publish(tmp_path_factory.mktemp("published") / "mlp", recipe.build("wgan_gp", arguments))

@@ -100,6 +100,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "LabelSmoothing": lambda **kw: ns(LabelSmoothing(), **kw),
     "MinibatchDiscrimination": lambda **kw: ns(MinibatchDiscrimination(kernels=3, dims=2), **kw),
     "VirtualBatchNorm": lambda **kw: ns(VirtualBatchNorm("both", size=6), norms="batch", **kw),
+    "VirtualBatchNorm, Dropout": lambda **kw: ns(VirtualBatchNorm("both", 6), Dropout(), norms="batch", **kw),
     "SpectralNorm": lambda **kw: ns(SpectralNorm(), **kw),
     "WeightClip": lambda **kw: ns(WeightClip(0.1), **kw),
     "WeightPenalty": lambda **kw: ns(WeightPenalty(0.1), **kw),

@@ -213,6 +213,17 @@ def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
     check(Trial(tmp_path, NSGAN, ROOT / "configs/data/image_folder.yaml", own))
 
 
+@pytest.mark.slow
+def test_from_the_best_checkpoint_the_same_run_comes_again(tmp_path: Path) -> None:
+    """It was written before the first batch, in this game."""
+    trial = Trial(tmp_path, ROOT / "configs/began.yaml", DIGITS)
+    trial.run("straight")
+    straight = trial.only("straight")
+    assert contents(straight, "best.ckpt")["global_step"] == 0
+    trial.run("again", f"--ckpt_path={straight / 'best.ckpt'}", "--dataset=other")
+    assert differences(contents(straight, "last.ckpt"), contents(trial.only("again"), "last.ckpt")) == []
+
+
 class Careless(MLPDiscriminator):
     """Draws from every global generator there is."""
 

@@ -5,6 +5,9 @@ asks for the same (step, draw) and gets the same numbers, and each rank reads th
 number of ranks does not change them either.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -42,6 +45,7 @@ class Noise:
     ) -> None:
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self._generator = torch.Generator(device)
+        self._shared = 0
         self.begin(0)
 
     def begin(self, step: int) -> None:
@@ -58,14 +62,25 @@ class Noise:
         full = self._global(shape, dtype).uniform_(generator=self._next())
         return self._mine(full, shape[0])
 
+    @contextmanager
+    def sharing(self, rows: int) -> Iterator[None]:
+        """Inside, the first `rows` of what is asked for are the same on every rank, as a reference batch is."""
+        before, self._shared = self._shared, rows
+        try:
+            yield
+        finally:
+            self._shared = before
+
     def _next(self) -> torch.Generator:
         self._generator.manual_seed(mix(self.seed, self._step, self._draw))
         self._draw += 1
         return self._generator
 
     def _global(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        rows = shape[0] * self.world_size
+        rows = self._shared + (shape[0] - self._shared) * self.world_size
         return torch.empty(rows, *shape[1:], dtype=dtype, device=self._generator.device)
 
     def _mine(self, full: Tensor, n: int) -> Tensor:
-        return full[self.rank * n : (self.rank + 1) * n]
+        own = n - self._shared
+        mine = full[self._shared + self.rank * own :][:own]
+        return torch.cat([full[: self._shared], mine]) if self._shared else mine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -72,10 +73,11 @@ class VirtualBatchNorm(Stabilizer):
             body.settle()
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
-        """X as it is; D's body takes note of whether it is real."""
+        """X as it is; D's body takes note of whether it is real, and of the noise."""
         if "d" in self._bodies:
             body = self._bodies["d"]
             body.watching = role == "real" and not body.settled
+            body.noise = noise
         return x
 
     def after_turn(self, turn: Turn, gan: GAN) -> None:
@@ -151,11 +153,14 @@ class _Referenced(nn.Module):
         self.register_buffer("known", torch.zeros((), dtype=torch.bool))
         self.watching = self.settled = False
         self.seen: Tensor | None = None
+        self.noise: Noise | None = None  # what layers inside draw from
 
     def forward(self, x: Tensor) -> Tensor:
         if self.watching:
             self.seen = x.detach()
-        return self.net(torch.cat([self.reference.to(x.dtype), x]))[len(self.reference) :]
+        n = len(self.reference)
+        with nullcontext() if self.noise is None else self.noise.sharing(n):
+            return self.net(torch.cat([self.reference.to(x.dtype), x]))[n:]
 
     def settle(self) -> None:
         """Take what was seen last for the reference, unless a checkpoint brought one; reads `known` once a run."""

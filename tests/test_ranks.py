@@ -88,7 +88,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "schedules": lambda **kw: ns(g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw),
     "Alternating": lambda **kw: ns(dynamics=Alternating(2, 2), **kw),
     "CriticWarmup": lambda **kw: ns(dynamics=CriticWarmup(1, 2, 1, 2), **kw),
-    "Balanced": lambda **kw: ns(dynamics=Balanced(0.5, 0.4), **kw),
+    "Balanced": lambda **kw: ns(InstanceNoise(1.0, sigma=3.0), dynamics=Balanced(0.8, 0.7), **kw),
     "Simultaneous": lambda **kw: ns(dynamics=Simultaneous(), **kw),
     "Consensus": lambda **kw: ns(dynamics=Consensus(1.0), **kw),
     "GradientRegularized": lambda **kw: ns(dynamics=GradientRegularized(), **kw),

@@ -273,7 +273,7 @@ def test_wandb_goes_on_with_the_same_run(mode: str, wandb: FakeWandb, tmp_path: 
         assert first.poll() is None
         time.sleep(0.05)
     while mode == "online" and not any(wandb.runs[key].history for key in set(wandb.runs) - known):
-        time.sleep(0.05)  # the client sends every 15 s or so
+        time.sleep(0.05)  # the client sends now and then
     first.kill()
     first.wait()
     run = found[0].parent

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -219,6 +220,11 @@ class ZooCLI(LightningCLI):
             self.parser.error(
                 "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
             )
+        devices, most = str(config.trainer.devices), 4 * (os.cpu_count() or 1)
+        kind = config.trainer.accelerator
+        on_cpu = kind == "cpu" or (kind == "auto" and not torch.accelerator.is_available())
+        if on_cpu and devices.isdecimal() and int(devices) > most:
+            self.parser.error(f"trainer.devices: {devices} is more than four processes for each CPU core, {most} here")
         if config.ckpt_path:
             try:
                 sealed.read(config.ckpt_path)

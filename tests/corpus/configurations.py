@@ -119,6 +119,7 @@ OPTIONS = [
     fit("--seed_everything=99999999999", "seed_everything", "99999999999"),
     fit("--variant=a/b", "variant", "'a/b'"),
     fit("--trainer.devices=-2", "devices"),
+    fit("--trainer.devices=99999", "trainer.devices: 99999 is more than four processes for each CPU core"),
     fit("--trainer.strategy=nope", "strategy", "nope"),
     fit("--model.generator.width=1000000000", "NSGAN", "no memory", "bytes"),
     fit("--model.generator.latent_dim=99999999999999", "NSGAN"),

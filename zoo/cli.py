@@ -337,7 +337,7 @@ def _last_life(root: Path) -> str | None:
 
 def _check_source(place: str, ref: str) -> None:
     try:
-        sealed.check(ref)
+        sealed.read(ref)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
 
@@ -388,12 +388,12 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
             parser_kwargs=dict.fromkeys(kind.subcommands(), defaults),
             args=args,
         )
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         line = _mistake(error)
         if line is None:
             raise
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
-    except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)

@@ -91,6 +91,8 @@ class FakeWandb(Artifacts, Sweeps, Server):
             project, run = request.path.split("/")[3:5]
             self._stream(self.run(project, run), request.json())
             return as_json({})
+        if request.path == "/sdk/otel/v1/metrics":  # what the client measures of itself, now and then
+            return as_json({})
         if request.method == "PUT":
             self.blobs[request.path] = request.body
             return Answer()

@@ -300,3 +300,18 @@ def test_wandb_goes_on_with_the_same_run(mode: str, wandb: FakeWandb, tmp_path: 
     assert all(1000 * kimg <= saved["images"] for kimg in ours.keys() - theirs.keys())
     assert min(theirs) == min(ours)
     assert len(ours) == steps
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_row_that_a_kill_came_before_is_written_by_the_resume(lost: int, tmp_path: Path) -> None:
+    """The checkpoint of a step is written before the row of its step."""
+    trial = Trial(tmp_path, NSGAN, DIGITS)
+    trial.run("straight", steps=12)
+    trial.run("cut", steps=10)
+    log = trial.only("cut") / "metrics.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    assert lines[-1].startswith('{"step": 9,')
+    log.write_text("".join(lines[: len(lines) - lost]))
+    trial.run("cut", f"--ckpt_path={log.with_name('last.ckpt')}", steps=12)
+    straight, resumed = (read_metrics(trial.only(name) / "metrics.jsonl") for name in ("straight", "cut"))
+    assert [{**row, "time": 0} for row in straight] == [{**row, "time": 0} for row in resumed]

@@ -144,11 +144,14 @@ class Engine(LightningModule, ABC):
         progress.increment_completed()
         if self.steps % EVERY == 0:
             self._heed()
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and self.steps % every == 0:
+        if self._writes_row():
             kimg = torch.tensor(self.kimg, dtype=torch.float64)  # float32 would not be sorted beside other rows
             row = {"progress/kimg": kimg, **self.latest}
             self.log_dict(row, sync_dist=self.trainer.world_size > 1)
+
+    def _writes_row(self) -> bool:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and self.steps % every == 0
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser a player."""
@@ -181,6 +184,16 @@ class Engine(LightningModule, ABC):
         if self._kept is not None:
             take_back(self, self._kept)
             self._kept = None
+            self._complete_log()
+
+    def _complete_log(self) -> None:
+        """A checkpoint is written before the row of its step: tell it to loggers that can look whether they have it."""
+        if self._writes_row():
+            values = {k: torch.as_tensor(v) for k, v in self.latest.items()}  # which Lightning's log makes of them too
+            row = {"progress/kimg": self.kimg, "epoch": self.trainer.current_epoch, **values}
+            for logger in self.trainer.loggers:
+                if hasattr(logger, "complete"):
+                    logger.complete(row, step=self.steps - 1)
 
     def on_fit_start(self) -> None:
         """Give every rank its rows of one stream of noise; compile."""

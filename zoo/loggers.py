@@ -123,6 +123,13 @@ class MetricsLog(Logger):
             file.write(line + "\n")
 
     @rank_zero_only
+    def complete(self, metrics: Mapping[str, Any], step: int) -> None:
+        """Append a row unless it is there: a kill may come between a checkpoint and the row of its step."""
+        rows = read_metrics(self.path) if self.path.is_file() else []
+        if not any(row.get(KIMG) == metrics[KIMG] and _named(metrics) <= row.keys() for row in rows):
+            self.log_metrics(metrics, step)
+
+    @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
         """Nothing: the run's config.yaml and run.json hold them."""
 

@@ -146,7 +146,7 @@ class TestKernelDistance:
         state = torch.get_rng_state()
         found = kernel_distance(x, y, subsets=5, subset_size=30)
         assert torch.equal(torch.get_rng_state(), state)
-        monkeypatch.setattr(kernel, "_ROWS", 7)
+        monkeypatch.setattr(kernel, "_HELD", 200)  # 6 rows of 30
         torch.manual_seed(1)
         again = kernel_distance(x.flip(0), y[torch.randperm(80)], subsets=5, subset_size=30)
         assert again.mean.item() == pytest.approx(found.mean.item(), rel=1e-12)
@@ -274,9 +274,18 @@ class TestPrecisionRecall:
         x = normal(40, 9).float() + offset
         precision, recall = precision_recall(x, x[:1].expand(40, -1))
         assert (precision.item(), recall.item()) == (1, 1 / 40)
-        ((_, distances),) = prdc._distances(x.double(), x.double())
-        assert (distances.diagonal() == 0).all()
-        assert (distances == 0).sum() == 40
+
+    @pytest.mark.parametrize("width", [5, 9, 33])
+    def test_a_ball_of_no_size_holds_its_copies_however_distances_are_rounded(self, width):
+        x = normal(37, width)
+        density, coverage = density_coverage(x.repeat(7, 1), x)
+        assert (density.item(), coverage.item()) == (7 / 5, 1)
+
+    @pytest.mark.parametrize("n", [1, 3, 6])
+    @pytest.mark.parametrize("columns", [6, 40, 100, 107])
+    def test_the_smallest_are_those_of_a_sort(self, n, columns):
+        x = normal(20, columns).round(decimals=1)  # with ties
+        assert torch.equal(prdc._smallest(x, n), x.sort(1).values[:, :n])
 
     def test_refuses_a_k_that_is_not_there(self):
         with pytest.raises(ValueError, match="k must be at least 1"):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo.metrics._checks import as_float64
 
-_ROWS = 1024  # of a distance matrix held at once
+_ROWS = 128  # of a distance matrix held at once
 _ZERO = 1e-13  # a squared distance below this share of the largest squared norms is rounding
 
 
@@ -74,32 +74,48 @@ def _measured(metric: str, real: Tensor, fake: Tensor, k: int, density_k: int) -
     if min(k, density_k) < 1:
         raise ValueError(f"{metric}: k must be at least 1, got {min(k, density_k)}")
     real, fake = as_float64(metric, real, fake, least=max(k, density_k) + 1)
-    (real_reach, ball), (fake_reach,) = _reaches(real, k, density_k), _reaches(fake, k)
+    rounding = _ZERO * 2 * float(torch.cat([real, fake]).square().sum(1).max())
+    # a distance that is rounding is within every reach
+    (real_reach, ball), (fake_reach,) = (
+        _reaches(x, *ks).clamp_(min=rounding) for x, ks in ((real, (k, density_k)), (fake, (k,)))
+    )
     precise, inside = [], []
     recalled, covered = torch.zeros(2, len(real), dtype=torch.bool, device=real.device)
     for rows, distance in _distances(fake, real):
         precise.append((distance <= real_reach).any(1))
         recalled |= (distance <= fake_reach[rows, None]).any(0)
         holds = distance <= ball
-        inside.append(holds.sum(1))
+        inside.append(holds.count_nonzero())
         covered |= holds.any(0)
-    means = [torch.cat(precise), recalled, torch.cat(inside), covered]
-    precision, recall, density, coverage = (values.double().mean() for values in means)
-    return Neighbourhoods(precision, recall, density / density_k, coverage)
+    precision, recall, coverage = (values.double().mean() for values in (torch.cat(precise), recalled, covered))
+    density = torch.stack(inside).sum().double() / (density_k * len(fake))
+    return Neighbourhoods(precision, recall, density, coverage)
 
 
 def _reaches(x: Tensor, *ks: int) -> Tensor:
     """The squared distance of each row to its k-th nearest other, a row for each k, (len(ks), N)."""
     # the first is the row itself, at distance zero
-    nearest = [d.topk(max(ks) + 1, largest=False).values[:, list(ks)] for _, d in _distances(x, x)]
-    return torch.cat(nearest).T
+    return torch.cat([_smallest(d, max(ks) + 1)[:, list(ks)] for _, d in _distances(x, x)]).T
+
+
+def _smallest(x: Tensor, n: int) -> Tensor:
+    """The n smallest of each row of (R, C), in order.
+
+    They lie in the n groups of columns whose own smallest are the smallest: only these are searched.
+    """
+    size = max(1, math.isqrt(x.shape[1]))
+    whole = x.shape[1] // size * size
+    if whole // size <= n:
+        return x.topk(n, largest=False).values
+    groups = x[:, :whole].reshape(len(x), -1, size)
+    nearest = groups.amin(2).topk(n, largest=False).indices
+    within = groups.gather(1, nearest[:, :, None].expand(-1, -1, size)).flatten(1)
+    return torch.cat([within, x[:, whole:]], 1).topk(n, largest=False).values
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Squared distances to all rows of y, for some rows of x at a time, and which these are."""
     own, norms = x.square().sum(1, keepdim=True), y.square().sum(1)
-    rounding = _ZERO * float(own.max() + norms.max())
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
-        distance = torch.addmm(norms, x[rows], y.T, alpha=-2).add_(own[rows])
-        yield rows, F.threshold(distance, rounding, 0.0, inplace=True)
+        yield rows, torch.addmm(norms, x[rows], y.T, alpha=-2).add_(own[rows])

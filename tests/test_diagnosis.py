@@ -12,7 +12,7 @@ from zoo.diagnosis.remedies import REMEDIES
 # A game that goes well: D is somewhat better than a coin, samples are as the data.
 WELL = Reading(
     kimg=0.0, loss_d=1.2, loss_g=0.8, accuracy=0.75, overlap=0.5, gap=0.4, scale=1.5, slope=0.55, gradient=0.5,
-    weights=20.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, sway=0.1, turn=0.3,
+    weights=20.0, growth=1.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, sway=0.1, turn=0.3,
 )  # fmt: skip
 Series = Sequence[float] | Callable[[int], float] | float
 
@@ -137,16 +137,33 @@ def test_samples_that_go_to_and_fro_are_found_with_their_evidence() -> None:
         {"diversity": lambda i: 0.03 * (i + 1)},  # it gets somewhere
         {"modes": lambda i: 0.03 * (i + 1)},
         {"sway": 0.6},  # it goes one way
+        {"movement": 2.0, "sway": lambda i: -0.8 if i % 2 else 0.3, "modes": lambda i: 0.03 * (i + 1)},  # half the time
+        {"movement": lambda i: 2.0 if i % 5 else 0.5, "sway": 0.6},
     ],
 )
 def test_what_is_nearly_an_oscillation(series: dict[str, Series]) -> None:
     assert OSCILLATION not in present(history(20, **{**CIRCLING, **series}))
 
 
+def test_what_is_thrown_to_and_fro_every_time_gets_nowhere_whatever_rises() -> None:
+    """An MLP on digits whose G is too fast: 1.7 of the spread, back 14 times of 14, while diversity creeps from 0.1."""
+    thrown = {"movement": 1.7, "sway": -0.9, "diversity": lambda i: 0.03 * (i + 1)}
+    assert list(present(history(20, **thrown))) == [OSCILLATION]
+    assert present(history(20, **{**thrown, "movement": 1.4})) == {}
+
+
+def test_an_oscillation_may_calm_down_somewhat() -> None:
+    # the medians of the halves of 14 readings are 7 apart: 0.64 and 0.56
+    for factor, found in ((0.94, True), (0.92, False)):
+        readings = history(14, sway=-0.5, movement=lambda i, factor=factor: 2.5 * factor**i)
+        assert (OSCILLATION in present(readings)) is found
+
+
 @pytest.mark.parametrize(
     ("series", "words"),
     [
         ({"scale": lambda i: 2.0 * 1.4**i}, "the spread of scores grew"),
+        ({"scale": lambda i: 0.0 if i < 4 else 200.0 * 1.1**i}, "the spread of scores grew inf-fold"),
         ({"weights": lambda i: 5.0 * 1.2**i}, "the norm of the weights grew"),
         ({"scale": lambda i: 2e6 if i == 19 else 1.5}, "scores are 2e+06 from their mean"),
     ],
@@ -170,6 +187,42 @@ def test_growth_without_a_bound_is_found_with_its_evidence(series: dict[str, Ser
 )
 def test_what_is_nearly_a_divergence(series: dict[str, Series]) -> None:
     assert present(history(24, **series)) == {}
+
+
+def test_weights_that_burst_are_found_at_once_and_stay_found() -> None:
+    # 20 at the start and 20 times as large 2 readings later; the rest of the run stands still
+    burst = history(30, weights=lambda i: 40.0 if i < 2 else 400.0, growth=lambda i: 2.0 if i < 2 else 20.0)
+    [found] = History(burst).findings
+    assert (found.name, found.kimg) == (DIVERGENCE, 30)
+    assert "the norm of the weights grew 20-fold in 30 kimg" in found.evidence
+
+
+def test_weights_that_burst_before_the_first_reading() -> None:
+    [found] = History(history(30, weights=400.0, growth=20.0)).findings
+    assert (found.name, found.kimg) == (DIVERGENCE, 10)
+    assert "grew 20-fold in 10 kimg" in found.evidence
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        lambda i: 400.0 if 2 <= i < 6 else 20.0,  # they came back
+        lambda i: 10.0 * 1.2**i if i < 13 else 107.0,  # 10-fold, but in 13 readings
+    ],
+)
+def test_what_is_nearly_a_burst(weights: Callable[[int], float]) -> None:
+    assert present(history(30, weights=weights)) == {}
+
+
+def test_a_burst_takes_no_more_than_twelve_readings() -> None:
+    for ratio, found in ((1.22, True), (1.2, False)):  # 10.9 and 8.9 in 12 readings
+        grown = [10.0 * ratio**i for i in range(16)]
+        readings = history(40, weights=lambda i, grown=grown: grown[min(i, 15)])
+        assert (DIVERGENCE in present(readings)) is found
+
+
+def test_weights_of_zero_have_grown_by_nothing_known() -> None:
+    assert present(history(20, weights=0.0, growth=0.0)) == {}
 
 
 def test_growth_takes_twelve_readings() -> None:

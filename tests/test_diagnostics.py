@@ -87,6 +87,26 @@ def test_it_reads_when_it_is_due_and_logs_it(tmp_path: Path) -> None:
     assert 0 < looking.seconds < 5
 
 
+def test_growth_is_over_the_weights_of_before_the_first_step_also_after_a_resume() -> None:
+    first, gan = Diagnostics(every_kimg=EVERY, n=8), NSGAN(*networks())
+
+    def norm() -> float:
+        return max(math.hypot(*(float(p.norm()) for p in net.parameters())) for net in gan.players().values())
+
+    start = norm()
+    fit(gan, points(2), callbacks=[first])
+    [reading] = first.history.readings
+    assert reading.growth == pytest.approx(norm() / start) != 1
+    with torch.no_grad():
+        for parameter in gan.parameters():
+            parameter.mul_(10)
+    again = Diagnostics(every_kimg=EVERY, n=8)
+    again.load_state_dict(first.state_dict())
+    fit(gan, points(2), callbacks=[again])
+    assert again.history.readings[1].growth == pytest.approx(norm() / start)
+    assert [finding.name for finding in again.history.findings] == [DIVERGENCE]
+
+
 def test_a_resumed_run_goes_on_with_its_readings(tmp_path: Path) -> None:
     def play(batches: slice, resume: str | None = None) -> Diagnostics:
         looking = Diagnostics(every_kimg=EVERY, n=8)

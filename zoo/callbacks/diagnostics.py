@@ -95,8 +95,10 @@ class Diagnostics(Callback):
         self.history = History(self.history.readings, uses(cast("GAN", pl_module)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock where training starts or resumes."""
-        self._every.start(cast("GAN", pl_module).kimg)
+        """Start the clock where training starts or resumes; see how large the weights are."""
+        gan = cast("GAN", pl_module)
+        self._every.start(gan.kimg)
+        self._reader.start(gan)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

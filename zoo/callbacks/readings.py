@@ -52,16 +52,22 @@ class Reader:
         self._move: Tensor | None = None  # of it, between the last two
         self._weights: Tensor | None = None  # a sketch of G's
         self._step: Tensor | None = None
+        self._start = math.nan  # the norm of the weights before the first step
         self._norms: dict[str, float] = {}  # of G's gradient when a checkpoint was written, which has no gradients
 
     def state_dict(self) -> dict[str, Any]:
         """Where it was last."""
-        return {name: getattr(self, f"_{name}") for name in ("place", "move", "weights", "step")}
+        return {name: getattr(self, f"_{name}") for name in ("place", "move", "weights", "step", "start")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take that back, and the `gradients` that there were."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)
+
+    def start(self, gan: GAN) -> None:
+        """Remember how large the weights are before the first step; a resume has brought it."""
+        if gan.steps == 0:
+            self._start = _largest(gan)
 
     def gradients(self, gan: GAN) -> dict[str, float]:
         """The norms of G's gradient, by layer, as its last step left them, be it before a resume."""
@@ -77,7 +83,7 @@ class Reader:
         told: dict[str, Any] = {
             "loss_d": losses["d"], "loss_g": losses["g"],
             **_scores(gan, turns["d"]), "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
-            "weights": max(float(_norm(net.parameters())) for net in gan.players().values()),
+            "weights": (weights := _largest(gan)), "growth": weights / self._start if self._start else math.nan,
             **self._samples(gan, real), "turn": self._turn(gan.generator),
         }  # fmt: skip
         finite = all(map(math.isfinite, (*losses.values(), told["scale"], told["weights"], *self.layers.values())))
@@ -222,6 +228,11 @@ def _scores(gan: GAN, turn: Turn) -> dict[str, float]:
 
 def _norm(tensors: Iterable[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm([t.detach().float() for t in tensors])).norm()
+
+
+def _largest(gan: GAN) -> float:
+    """The norm of the parameters of the player that has the largest."""
+    return max(float(_norm(net.parameters())) for net in gan.players().values())
 
 
 def _spread(x: Tensor) -> float:

@@ -25,6 +25,7 @@ class Reading:
     slope: float = math.nan  # the mean |dL_G/df| of a fake's score f: 1 for a linear loss, σ(f) for the minimax loss
     gradient: float = math.nan  # the norm of G's gradient
     weights: float = math.nan  # the norm of the parameters of the player that has the largest
+    growth: float = math.nan  # of that norm, over what it was before the first step
     diversity: float = math.nan  # the mean distance between samples in pixels, of the data's
     feature_diversity: float = math.nan  # the same in features
     modes: float = math.nan  # the effective number of modes or classes, of the data's

@@ -11,15 +11,15 @@ GENERATORS = ("DCGAN", "no batch norm", "MLP")
 
 @pytest.mark.slow
 def test_wasserstein_tracks_quality() -> None:
-    """Of seeds 0 to 2 one does not settle, and has -0.14 where the others have 0.96 and 0.98: a median of three."""
+    """The tolerances are from seeds 0, 1, 2, 4 and 5, with 0.85 to 0.95, of which two are here, too."""
     runs = [numbers("wasserstein-tracks-quality", seed) for seed in (SEED, SEED + 1, SEED + 2)]
-    assert median(seen["WGAN-GP: rank correlation, estimate of W₁"] for seen in runs) > 0.7
+    assert median(seen["WGAN-GP: rank correlation, estimate of W₁"] for seen in runs) > 0.8
     for seen in runs:
         assert seen["W₁ of two draws of the data"] < 0.4
         assert seen["-log D: exact W₁"][-1] > 1.5
         assert seen["-log D: rank correlation, loss of G"] < 0.5
-        if seen["WGAN-GP: rank correlation, estimate of W₁"] > 0.7:
-            assert seen["WGAN-GP: estimate of W₁"][-1] == pytest.approx(seen["WGAN-GP: exact W₁"][-1], rel=0.3)
+        assert seen["WGAN-GP: rank correlation, estimate of W₁"] > 0.65
+        assert seen["WGAN-GP: estimate of W₁"][-1] == pytest.approx(seen["WGAN-GP: exact W₁"][-1], rel=0.3)
 
 
 @pytest.mark.slow

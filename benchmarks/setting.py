@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 Backbone = Literal["dcgan", "resnet", "mlp"]
 ROLES = ("generator", "discriminator", "diffusion_discriminator", "encoder")
 ENERGIES = ("began", "ebgan")  # which need an autoencoder, of images
+EVERYBODY_MOVES = {"vae_gan": {"margin": 1e9}}  # on every batch, or the two sides would differ in who waits
 LEFT_OUT = {"pt_weight": 0.0, "reconstructions": False, "objective": "minimax"}  # what no bare loop has
 Spec = dict[str, Any]
 
@@ -62,8 +63,9 @@ class Setting:
 
     @property
     def spec(self) -> Spec:
-        """The configuration's `init_args`."""
-        return read(ROOT / f"configs/{self.variant}.yaml")["model"]["init_args"]
+        """The configuration's `init_args`, with the same moves in every round."""
+        spec: Spec = read(ROOT / f"configs/{self.variant}.yaml")["model"]["init_args"]
+        return spec | EVERYBODY_MOVES.get(self.variant, {})
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -110,9 +112,9 @@ class Setting:
 
     def gan(self) -> GAN:
         """The zoo's game."""
-        spec = read(ROOT / f"configs/{self.variant}.yaml")["model"]
-        others = {name: self._argument(name, value) for name, value in spec["init_args"].items() if name not in ROLES}
-        return build({"class_path": spec["class_path"]}, **self.networks(), **others)
+        kind = read(ROOT / f"configs/{self.variant}.yaml")["model"]["class_path"]
+        others = {name: self._argument(name, value) for name, value in self.spec.items() if name not in ROLES}
+        return build({"class_path": kind}, **self.networks(), **others)
 
     def loop(
         self, gan: GAN | None = None, draws: Draws | None = None, device: torch.device | str | None = None

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.utils import parameters_to_vector
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -384,3 +385,17 @@ def test_being_ready_for_a_second_derivative_changes_no_bit() -> None:
         fit(gan, points(8))
         states.append(snapshot(gan))
     assert same(*states)
+
+
+def test_attributes_are_set_as_in_any_module() -> None:
+    gan = NSGAN(*networks())
+    gan.steps = 3
+    gan.failure = None
+    assert (gan.steps, gan.failure) == (3, None)
+    gan.failure = nn.Parameter(torch.zeros(2))
+    assert "failure" in dict(gan.named_parameters())
+    assert "failure" not in gan.__dict__
+    with pytest.raises(TypeError, match="generator"):
+        gan.generator = 3
+    gan.generator = None
+    assert "generator" not in dict(gan.named_children())

@@ -1,18 +1,20 @@
 """How the diagnosis is counted, and a handful of the labelled runs played again."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.diagnosis import interval, line, named, play, report, right
-from benchmarks.labelled import CASES, HEALTHY, verdicts
+from benchmarks.labelled import CASES, HEALTHY, _residual, verdicts
 from tests.test_diagnosis import CIRCLING, COLLAPSED, SATURATED, history
 from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
 
 WELL: dict[str, Any] = {
-    "moves": [0.1] * 7, "changes": [0.1] * 7, "modes": [0.9] * 8, "spread": [1.0] * 8, "wrong": 0.4, "scores": 3.0,
+    "stray": 0.1, "differ": 0.1, "modes": [0.9] * 40, "spread": [1.0] * 40, "wrong": 0.4, "scores": 3.0,
     "distance": 0.1, "weights": 1.2, "two": False,
 }  # fmt: skip
 
@@ -25,20 +27,32 @@ WELL: dict[str, Any] = {
         ({"weights": 10.0}, False, {DIVERGENCE}),
         ({"scores": 1000.0}, False, {DIVERGENCE}),
         ({"weights": float("nan")}, False, {DIVERGENCE}),
-        ({"modes": [0.9] * 5 + [0.3, 0.4, 0.35]}, False, {COLLAPSE}),
-        ({"modes": [0.9] * 5 + [0.3, 0.4, 0.36]}, False, set()),
-        ({"modes": [0.5] * 8}, False, set()),
-        ({"modes": [0.5] * 8, "two": True}, False, {COLLAPSE}),
-        ({"modes": [], "changes": [], "spread": [1.0] * 5 + [0.2] * 3}, False, {COLLAPSE}),
-        ({"modes": [], "changes": [], "moves": [0.1] * 3 + [0.4] * 4}, False, {OSCILLATION}),
-        ({"moves": [0.9] * 7}, False, set()),  # the mean moves, the modes stay
-        ({"moves": [0.9] * 7, "changes": [0.6] * 7, "modes": [0.2] * 8}, False, {COLLAPSE, OSCILLATION}),
-        ({"wrong": 0.0, "distance": 0.9, "modes": [0.1] * 8}, False, {DIMINISHED}),
+        ({"modes": [0.9] * 25 + [0.3, 0.4, 0.35] * 5}, False, {COLLAPSE}),
+        ({"modes": [0.9] * 25 + [0.3, 0.4, 0.36] * 5}, False, set()),
+        ({"modes": [0.5] * 40}, False, set()),
+        ({"modes": [0.5] * 40, "two": True}, False, {COLLAPSE}),
+        ({"modes": [], "differ": None, "spread": [1.0] * 32 + [0.2] * 8}, False, {COLLAPSE}),
+        ({"modes": [], "differ": None, "spread": [1.0] * 33 + [0.2] * 7}, False, set()),
+        ({"modes": [], "differ": None, "stray": 0.4}, False, {OSCILLATION}),
+        ({"stray": 0.9}, False, set()),  # the mean moves, the modes stay
+        ({"stray": 0.9, "differ": 0.6, "modes": [0.2] * 40}, False, {COLLAPSE, OSCILLATION}),
+        ({"wrong": 0.0, "distance": 0.9, "modes": [0.1] * 40}, False, {DIMINISHED}),
         ({"wrong": 0.0, "distance": 0.4}, False, set()),  # it came nearer
     ],
 )
 def test_what_an_outcome_means(facts: dict[str, Any], failed: bool, was: set[str]) -> None:
     assert verdicts({**WELL, **facts}, failed) == was
+
+
+def test_what_lies_off_a_straight_course() -> None:
+    # 0, 1, 0, 1 and so on: the line is 1/2 throughout but for a slope that vanishes with T; each is 1/2 off it
+    saw = [torch.tensor([float(i % 2), 3.0 * i]) for i in range(40)]
+    assert _residual(saw) == pytest.approx(0.5, abs=0.001)
+    assert _residual([torch.tensor([2.0 * i, -i]) for i in range(5)]) == pytest.approx(0, abs=1e-9)
+    # 0, 0, 3: the line through 1 with slope 3/2 leaves 1/2, -1, 1/2
+    assert _residual([torch.tensor([v]) for v in (0.0, 0.0, 3.0)]) == pytest.approx(math.sqrt(0.5))
+    assert math.isnan(_residual(saw[:2]))
+    assert math.isnan(_residual([*saw, torch.tensor([math.nan, 0.0])]))
 
 
 def run(kind: str, facts: dict[str, Any] | None = None, **series: Any) -> dict[str, Any]:
@@ -50,7 +64,7 @@ def run(kind: str, facts: dict[str, Any] | None = None, **series: Any) -> dict[s
 
 
 def test_the_table_counts_what_is_right(tmp_path: Path) -> None:
-    collapsed, circling = {"modes": [0.2] * 8}, {"moves": [0.9] * 7, "changes": [0.6] * 7}
+    collapsed, circling = {"modes": [0.2] * 40}, {"stray": 0.9, "differ": 0.6}
     made = [
         run(HEALTHY),
         run(HEALTHY, **COLLAPSED),  # a false alarm

@@ -12,7 +12,8 @@ from zoo.diagnosis.remedies import REMEDIES
 # A game that goes well: D is somewhat better than a coin, samples are as the data.
 WELL = Reading(
     kimg=0.0, loss_d=1.2, loss_g=0.8, accuracy=0.75, overlap=0.5, gap=0.4, scale=1.5, slope=0.55, gradient=0.5,
-    weights=20.0, growth=1.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, sway=0.1, turn=0.3,
+    weights=20.0, growth=1.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, stray=0.1, sway=0.1,
+    turn=0.3,
 )  # fmt: skip
 Series = Sequence[float] | Callable[[int], float] | float
 
@@ -120,18 +121,23 @@ def test_a_generator_that_gets_no_gradient_has_not_collapsed() -> None:
 
 # Non-convergence
 
-CIRCLING = {"movement": 1.2, "sway": lambda i: -0.8 if i % 2 else 0.3}
+CIRCLING = {"movement": 1.2, "stray": 0.8, "sway": lambda i: -0.8 if i % 2 else 0.3}
 
 
 def test_samples_that_go_to_and_fro_are_found_with_their_evidence() -> None:
     [found] = History(history(20, **CIRCLING)).findings
     assert (found.name, found.kimg) == (OSCILLATION, 140)
-    assert "moved as a whole by 1.2 of the data's spread, and turned back 7 times in 130 kimg" in found.evidence
+    assert (
+        "moved as a whole by 1.2 of the data's spread, and turned back 7 times in 130 kimg, 0.8 off a straight course"
+        in found.evidence
+    )
 
 
 @pytest.mark.parametrize(
     "series",
     [
+        {"stray": 0.4},  # it winds its way
+        {"stray": math.nan},
         {"movement": 0.4},  # any game without an average bounces
         {"movement": lambda i: 2.0 * 0.9**i},  # it calms down
         {"diversity": lambda i: 0.03 * (i + 1)},  # it gets somewhere
@@ -147,7 +153,7 @@ def test_what_is_nearly_an_oscillation(series: dict[str, Series]) -> None:
 
 def test_what_is_thrown_to_and_fro_every_time_gets_nowhere_whatever_rises() -> None:
     """An MLP on digits whose G is too fast: 1.7 of the spread, back 14 times of 14, while diversity creeps from 0.1."""
-    thrown = {"movement": 1.7, "sway": -0.9, "diversity": lambda i: 0.03 * (i + 1)}
+    thrown = {"movement": 1.7, "stray": 1.0, "sway": -0.9, "diversity": lambda i: 0.03 * (i + 1)}
     assert list(present(history(20, **thrown))) == [OSCILLATION]
     assert present(history(20, **{**thrown, "movement": 1.4})) == {}
 
@@ -155,7 +161,7 @@ def test_what_is_thrown_to_and_fro_every_time_gets_nowhere_whatever_rises() -> N
 def test_an_oscillation_may_calm_down_somewhat() -> None:
     # the medians of the halves of 14 readings are 7 apart: 0.64 and 0.56
     for factor, found in ((0.94, True), (0.92, False)):
-        readings = history(14, sway=-0.5, movement=lambda i, factor=factor: 2.5 * factor**i)
+        readings = history(14, sway=-0.5, stray=0.8, movement=lambda i, factor=factor: 2.5 * factor**i)
         assert (OSCILLATION in present(readings)) is found
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.games import fit, networks, points
 from zoo.backbones import MLPDiscriminator, MLPGenerator
-from zoo.callbacks.readings import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, uses
+from zoo.callbacks.readings import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, stray, uses
 from zoo.dynamics import Alternating, Unrolled
 from zoo.stabilizers import FeatureMatching, InstanceNoise
 from zoo.types import Verdict
@@ -64,6 +64,18 @@ def test_the_sketch_keeps_angles() -> None:
         kept = torch.cosine_similarity(sketch([a[:7], a[7:]]), sketch([c]), dim=0)
         assert kept == pytest.approx(exact.item(), abs=0.2)
     assert torch.equal(sketch([a]), sketch([a]))
+
+
+def test_what_lies_off_a_straight_course() -> None:
+    # 0, 0, 3: the line through 1 with slope 3/2 leaves 1/2, -1, 1/2; a second coordinate that runs evenly adds nothing
+    course = torch.tensor([[0.0, 5.0], [0.0, 7.0], [3.0, 9.0]])
+    assert float(stray(course)) == pytest.approx(math.sqrt(0.5))
+    circle = torch.tensor([[math.cos(2 * math.pi * i / 8), math.sin(2 * math.pi * i / 8)] for i in range(8)])
+    # once round: of the radius 1 the line takes away the part of the sine that runs with time
+    slope_of_sine = sum((i - 3.5) * math.sin(2 * math.pi * i / 8) for i in range(8)) / 42
+    slope_of_cosine = sum((i - 3.5) * math.cos(2 * math.pi * i / 8) for i in range(8)) / 42
+    left = 1 - (slope_of_sine**2 + slope_of_cosine**2) * 42 / 8
+    assert float(stray(circle)) == pytest.approx(math.sqrt(left), rel=1e-5)
 
 
 class Told(nn.Module):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SKETCH = 256  # numbers that stand for the weights of G
 _SIDE = 8  # pixels a side of what movement is seen in
+_COURSE = 8  # readings over which samples may go a straight course
 _LAYERS = 6  # of which the gradient is told by name
 
 
@@ -48,7 +49,7 @@ class Reader:
     ) -> None:
         self.n, self.seed, self.extractor, self.modes = n, seed, extractor, modes
         self.layers: dict[str, float] = {}  # the gradient's norm at the last reading, by layer
-        self._place: Tensor | None = None  # of the samples, at the last reading
+        self._places: list[Tensor] = []  # of the samples, at the last readings
         self._move: Tensor | None = None  # of it, between the last two
         self._weights: Tensor | None = None  # a sketch of G's
         self._step: Tensor | None = None
@@ -57,7 +58,7 @@ class Reader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it was last."""
-        return {name: getattr(self, f"_{name}") for name in ("place", "move", "weights", "step", "start")}
+        return {name: getattr(self, f"_{name}") for name in ("places", "move", "weights", "step", "start")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take that back, and the `gradients` that there were."""
@@ -121,12 +122,15 @@ class Reader:
             with evaluating(gan.generator):
                 made = gan.generate(z, labels)
         place, data = _place(made), _place(real)
-        before, move = self._place, self._move
-        self._place = place
-        self._move = None if before is None else place - before
+        places, move = self._places, self._move
+        self._places = [*places, place][-_COURSE:]
+        self._move = place - places[-1] if places else None
         if self._move is None:
             return {}
-        told = {"movement": float(self._move.norm() / data[len(data) // 2 :].norm().clamp(min=1e-12))}
+        spread = data[len(data) // 2 :].norm().clamp(min=1e-12)
+        told = {"movement": float(self._move.norm() / spread)}
+        if len(self._places) == _COURSE:
+            told["stray"] = float(stray(torch.stack(self._places)) / spread)
         if move is not None:
             told["sway"] = float(F.cosine_similarity(self._move, move, dim=0))
         return told
@@ -185,6 +189,14 @@ def sketch(parameters: Iterable[Tensor]) -> Tensor:
     signs = torch.randint(2, flat.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8)
     flat = flat * (2 * signs - 1).to(flat.device)
     return F.pad(flat, (0, -len(flat) % _SKETCH)).view(-1, _SKETCH).sum(0).cpu()
+
+
+def stray(course: Tensor) -> Tensor:
+    """The root mean square distance of T places (T, D), one a time, from the straight course closest to them."""
+    time = torch.arange(len(course), dtype=course.dtype)
+    time, course = (time - time.mean())[:, None], course - course.mean(0)
+    left = course - time * (time * course).sum(0) / time.square().sum()
+    return left.square().sum(1).mean().sqrt()
 
 
 def uses(gan: GAN) -> set[str]:

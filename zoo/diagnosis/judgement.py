@@ -19,6 +19,7 @@ SURE, FLAT, FALL = 0.95, 0.03, 30.0  # D's accuracy; the slope of L_G; the fall 
 NARROW, UNLIKE, FEW = 0.35, 0.45, 0.35  # diversity in pixels and in features; modes; all of the data's
 CERTAIN, LOST = 0.99, 0.5  # D's accuracy where G is not near the data, unless its diversity is that of its peak
 WIDE, DECAY = 0.6, 0.6  # movement, of the data's spread; that of a window's second half over the first
+ASTRAY = 0.42  # the distance from a straight course, of the data's spread
 WILDLY, OFTEN, SOMETIMES = 1.5, 0.7, 0.25  # movement that is no progress whatever rises; the share of turns back
 RISE = 1.15  # of a window's second half over the first
 HUGE, AGAIN = 10.0, 1.25  # weights and the spread of scores over their first; over what they were before
@@ -158,11 +159,12 @@ def oscillation(readings: Sequence[Reading]) -> str:
     if not wild and any(_rises(window, what) for what in ("diversity", "feature_diversity", "modes")):
         return ""
     movement = _middle(window, "movement")
-    if movement < WIDE or second < DECAY * first or back < SOMETIMES * len(window):
+    astray = window[-1].stray
+    if not (movement >= WIDE and astray >= ASTRAY and second >= DECAY * first and back >= SOMETIMES * len(window)):
         return ""
     return (
         f"from one reading to the next the samples moved as a whole by {movement:.2g} of the data's spread, and turned "
-        f"back {back} times in {_span(window)}, without calming down"
+        f"back {back} times in {_span(window)}, {astray:.2g} off a straight course, without calming down"
     )
 
 

@@ -30,6 +30,7 @@ class Reading:
     feature_diversity: float = math.nan  # the same in features
     modes: float = math.nan  # the effective number of modes or classes, of the data's
     movement: float = math.nan  # of the samples' mean and spread since the last reading, of the data's spread
+    stray: float = math.nan  # how far it lay from a straight course, over the last 8 readings, of the data's spread
     sway: float = math.nan  # in [-1, 1]: the cosine between the last two such movements
     turn: float = math.nan  # in [-1, 1]: the cosine between the last two movements of G's weights
 

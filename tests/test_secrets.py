@@ -12,6 +12,7 @@ from tests.test_configs import fit
 from zoo.__main__ import main as zoo_main
 from zoo.callbacks import record
 from zoo.cli import ROOT
+from zoo.loggers import WandbLogger
 from zoo.redaction import HIDDEN, is_secret, redacted, redacted_words
 
 ENVIRONMENT = {
@@ -145,6 +146,24 @@ def test_words() -> None:
         f"https://{HIDDEN}@c",
     ]
     assert redacted_words(words) == told
+
+
+def test_wandb_is_shown_no_credential_of_the_command_line(tmp_path: Path, monkeypatch) -> None:
+    """Its client keeps `sys.argv` in the run."""
+    import wandb
+
+    shown: list[list[str]] = []
+
+    def init(**_: object) -> None:
+        shown.append(sys.argv[1:])
+        raise RuntimeError("that is enough")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--token", "canary"])
+    with pytest.raises(RuntimeError, match="enough"):
+        WandbLogger(mode="offline", save_dir=tmp_path).experiment  # noqa: B018
+    assert shown == [["--token", HIDDEN]]
+    assert sys.argv == ["train.py", "--token", "canary"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.games import fit, networks, points, same, snapshot
+from zoo import freezing
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.cli import ROOT, main
 from zoo.dynamics import Alternating, Consensus, GradientRegularized, Simultaneous, Unrolled
@@ -153,8 +154,11 @@ def test_an_unknown_policy_is_refused() -> None:
         *networks(norm="batch", d_norm="batch"), stabilizers=[HistoricalAveraging(), SpectralNorm()]
     ),
 ], ids=["wgan_gp", "unrolled", "consensus", "gradient_regularized", "stabilizers"])  # fmt: skip
-def test_nothing_in_a_step_waits_for_the_device(make) -> None:
-    """A number that is read is `_local_scalar_dense`; printing and `.item()` do it, and so does `if tensor`."""
+def test_nothing_in_a_step_waits_for_the_device(make, monkeypatch) -> None:
+    """A number that is read is `_local_scalar_dense`; printing and `.item()` do it, and so does `if tensor`.
+
+    What is looked at on a CPU only, without waiting, must be the same without looking.
+    """
 
     class Reads(TorchDispatchMode):
         count = 0
@@ -170,11 +174,18 @@ def test_nothing_in_a_step_waits_for_the_device(make) -> None:
 
         return type("Looked", (objective,), {"training_step": training_step})
 
-    reads = Reads()
-    gan = make(looked)
-    fit(gan, points(EVERY - 1))
-    assert gan.steps == EVERY - 1
+    weights = []
+    for looking in (True, False):
+        if not looking:
+            monkeypatch.setattr(freezing, "unset", lambda flag: False)
+        reads = Reads()
+        torch.manual_seed(0)
+        gan = make(looked)
+        fit(gan, points(EVERY - 1))
+        assert gan.steps == EVERY - 1
+        weights.append(snapshot(gan))
     assert reads.count == 0
+    assert same(*weights)
 
 
 def test_clipping_works_where_the_penalty_is_differentiated_twice() -> None:

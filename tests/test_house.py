@@ -33,7 +33,7 @@ ALLOWED = {
     "zoo.freezing": set(),
     "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
     "zoo.stabilizers": {"zoo.stabilizers", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.ranks"},
-    "zoo.guard": {"zoo.types"},
+    "zoo.guard": {"zoo.freezing", "zoo.types"},
     "zoo.resuming": {"zoo.ranks", "zoo.types"},
     "zoo.engine": {
         "zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.ranks", "zoo.resuming", "zoo.schedules",

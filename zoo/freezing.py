@@ -67,6 +67,11 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def unset(flag: Tensor) -> bool:
+    """Whether a flag is known to be 0: on a CPU one can look; elsewhere that would wait for the device."""
+    return flag.is_cpu and not flag
+
+
 class Snapshot:
     """The own buffers of some modules as they are now."""
 
@@ -77,8 +82,11 @@ class Snapshot:
     @torch.no_grad()
     def restore(self, where: Tensor | None = None) -> None:
         """Put them back; with `where`, a scalar on their device, only if it is not 0, which nobody waits to see."""
+        if where is not None and unset(where):
+            return
+        mask = None if where is None else where.bool()
         for buffer, value in zip(self.buffers, self._values, strict=True):
-            buffer.copy_(value if where is None else torch.where(where.bool(), value, buffer))
+            buffer.copy_(value if mask is None else torch.where(mask, value, buffer))
 
 
 def own_buffers(modules: Iterable[nn.Module]) -> list[Tensor]:

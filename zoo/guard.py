@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from zoo import freezing
 from zoo.types import Terms
 
 EVERY = 50  # steps between two readings, each of which waits for the device
@@ -83,10 +84,12 @@ def withheld(optimizer: Optimizer, left_out: Tensor) -> Iterator[None]:
         finally:
             del optimizer.found_inf  # type: ignore[attr-defined]
         return
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(left_out.bool(), 0.0)
+    if not freezing.unset(left_out):
+        mask = left_out.bool()
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.masked_fill_(mask, 0.0)
     yield
 
 

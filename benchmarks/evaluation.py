@@ -43,18 +43,18 @@ class Stopwatch:
             )
 
 
-def inception(folder: Path) -> Extractor:
-    """Inception v3, untrained."""
+def untrained_inception(folder: Path, layer: str = "2048") -> Path:
+    """A file with weights of Inception v3 drawn at random, as far as `layer`."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class Untrained(FeatureExtractorInceptionV3):
         def load_state_dict(self, state_dict: Mapping[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
             """Nothing."""
 
-    torch.save({}, folder / "none.pth")
-    made = Untrained("random", ["2048"], feature_extractor_weights_path=str(folder / "none.pth"))
-    torch.save(made.state_dict(), folder / "random.pth")
-    return InceptionV3(folder / "random.pth")
+    empty, file = folder / "none.pth", folder / "random.pth"
+    torch.save({}, empty)
+    torch.save(Untrained("random", [layer], feature_extractor_weights_path=str(empty)).state_dict(), file)
+    return file
 
 
 def profile(n: int, width: int, scores: list[str], extractor: Extractor, device: torch.device) -> dict[str, float]:
@@ -86,7 +86,8 @@ def main() -> None:
     print(", ".join(f"{k} {v}" for k, v in machine.items() if v is not None))
     with tempfile.TemporaryDirectory() as cache:
         os.environ[VARIABLE] = cache
-        extractor = Classifier("fashion-cnn") if told.features == "fashion-cnn" else inception(Path(cache))
+        own = told.features == "fashion-cnn"
+        extractor = Classifier("fashion-cnn") if own else InceptionV3(untrained_inception(Path(cache)))
         cases = {what: profile(told.n, told.width, what.split(","), extractor, device) for what in ("fd", told.scores)}
     for what, seconds in cases.items():
         inside = seconds["generator"] + seconds["extractor"]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from datamodules import Digits, Toy
 from datamodules.base import DataModule, Split
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
+from zoo.callbacks.readings import stray
 from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
 from zoo.freezing import evaluating
@@ -342,11 +343,7 @@ def _residual(course: Sequence[Tensor]) -> float:
     """The root mean square of what a line through places (D,) leaves; NaN of too few, or of what is not finite."""
     if len(course) < 3 or not all(place.isfinite().all() for place in course):
         return math.nan
-    time = torch.linspace(-1, 1, len(course), dtype=torch.float64)
-    design = torch.stack([torch.ones_like(time), time], 1)
-    places = torch.stack(list(course)).double()
-    left = places - design @ torch.linalg.lstsq(design, places).solution
-    return float(left.square().sum(1).mean().sqrt())
+    return float(stray(torch.stack(list(course)).double()))
 
 
 def _floats(data: Tensor) -> Tensor:

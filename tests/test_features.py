@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from io import BytesIO
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from benchmarks.evaluation import untrained_inception
 from datamodules import Digits, Stacked
 from zoo.metrics import frechet_distance, inception_score, kernel_distance, precision_recall, stacked_modes
 from zoo.metrics.features import (
@@ -268,19 +268,8 @@ class TestInception:
 
 @pytest.fixture(scope="module")
 def random_weights(tmp_path_factory) -> Path:
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Untrained(FeatureExtractorInceptionV3):
-        def load_state_dict(self, state_dict, **kwargs):
-            pass
-
     torch.manual_seed(0)
-    empty = BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    torch.save(Untrained("random", ["64"], feature_extractor_weights_path=empty).state_dict(), path)
-    return path
+    return untrained_inception(tmp_path_factory.mktemp("weights"), "64")
 
 
 @pytest.mark.slow

@@ -103,10 +103,10 @@ def _burst(readings: Sequence[Reading]) -> str:
     norms = [_over(first.weights, first.growth), *(r.weights for r in readings)]
     times = [0.0, *(r.kimg for r in readings)]
     for i, before in enumerate(norms):
-        far = [k for k in range(i + 1, min(i + 1 + SUDDEN, len(norms))) if _over(norms[k], before) >= HUGE]
-        if far and _over(now.weights, before) >= HUGE:
-            grown, span = _over(norms[far[0]], before), times[far[0]] - times[i]
-            return f"the norm of the weights grew {grown:.3g}-fold in {span:g} kimg"
+        if _over(now.weights, before) >= HUGE:
+            for k in range(i + 1, min(i + 1 + SUDDEN, len(norms))):
+                if (grown := _over(norms[k], before)) >= HUGE:
+                    return f"the norm of the weights grew {grown:.3g}-fold in {times[k] - times[i]:g} kimg"
     return ""
 
 

@@ -75,10 +75,7 @@ def _measured(metric: str, real: Tensor, fake: Tensor, k: int, density_k: int) -
         raise ValueError(f"{metric}: k must be at least 1, got {min(k, density_k)}")
     real, fake = as_float64(metric, real, fake, least=max(k, density_k) + 1)
     rounding = _ZERO * 2 * float(torch.cat([real, fake]).square().sum(1).max())
-    # a distance that is rounding is within every reach
-    (real_reach, ball), (fake_reach,) = (
-        _reaches(x, *ks).clamp_(min=rounding) for x, ks in ((real, (k, density_k)), (fake, (k,)))
-    )
+    (real_reach, ball), (fake_reach,) = _reaches(real, rounding, k, density_k), _reaches(fake, rounding, k)
     precise, inside = [], []
     recalled, covered = torch.zeros(2, len(real), dtype=torch.bool, device=real.device)
     for rows, distance in _distances(fake, real):
@@ -92,10 +89,14 @@ def _measured(metric: str, real: Tensor, fake: Tensor, k: int, density_k: int) -
     return Neighbourhoods(precision, recall, density, coverage)
 
 
-def _reaches(x: Tensor, *ks: int) -> Tensor:
-    """The squared distance of each row to its k-th nearest other, a row for each k, (len(ks), N)."""
+def _reaches(x: Tensor, rounding: float, *ks: int) -> Tensor:
+    """The squared distance of each row to its k-th nearest other, a row for each k, (len(ks), N).
+
+    It is at least `rounding`: whoever is that near is within every reach.
+    """
     # the first is the row itself, at distance zero
-    return torch.cat([_smallest(d, max(ks) + 1)[:, list(ks)] for _, d in _distances(x, x)]).T
+    nearest = [_smallest(d, max(ks) + 1)[:, list(ks)] for _, d in _distances(x, x)]
+    return torch.cat(nearest).T.clamp(min=rounding)
 
 
 def _smallest(x: Tensor, n: int) -> Tensor:

@@ -67,6 +67,8 @@ class Player:
     def __init__(self, make: Make, *nets: nn.Module) -> None:
         self.parameters = [p for net in nets for p in net.parameters()]
         self.optimizer = make(self.parameters)
+        if self.parameters[0].is_cpu:  # Lightning, in the same process, makes this check slow
+            self.optimizer._accelerator_graph_capture_health_check = lambda: None  # type: ignore[method-assign]
         modules = [module for net in nets for module in net.modules()]
         self.norms = [m for m in modules if isinstance(m, _BatchNorm)]
         self.vectors = [b for m in modules if is_parametrized(m) for b in m.parametrizations.buffers()]  # type: ignore[union-attr]
@@ -214,8 +216,8 @@ def rectify_natively(net: nn.Module) -> None:
     """Put torch's own ReLU and LeakyReLU where there are subclasses of them."""
     for name, child in net.named_children():
         if isinstance(child, nn.LeakyReLU):
-            setattr(net, name, nn.LeakyReLU(child.negative_slope))
+            setattr(net, name, nn.LeakyReLU(child.negative_slope, child.inplace))
         elif isinstance(child, nn.ReLU):
-            setattr(net, name, nn.ReLU())
+            setattr(net, name, nn.ReLU(child.inplace))
         else:
             rectify_natively(child)

@@ -90,9 +90,9 @@ class DecoderGenerator(Generator):
 
 def _encoder(channels: int, size: int, width: int, code_dim: int) -> nn.Module:
     widths = [k * width for k in range(1, len(doublings(8, size)) + 1)]
-    layers = [_conv(channels, width), nn.ELU(), *_convs(width)]
+    layers = [_conv(channels, width), nn.ELU(inplace=True), *_convs(width)]
     for c_in, c_out in pairwise(widths):
-        layers += [_conv(c_in, c_out, stride=2), nn.ELU(), *_convs(c_out)]
+        layers += [_conv(c_in, c_out, stride=2), nn.ELU(inplace=True), *_convs(c_out)]
     return nn.Sequential(*layers, nn.Flatten(), xavier(nn.Linear(64 * widths[-1], code_dim)))
 
 
@@ -105,7 +105,7 @@ def _decoder(channels: int, size: int, width: int, code_dim: int) -> nn.Module:
 
 
 def _convs(channels: int) -> list[nn.Module]:
-    return [_conv(channels, channels), nn.ELU(), _conv(channels, channels), nn.ELU()]
+    return [_conv(channels, channels), nn.ELU(inplace=True), _conv(channels, channels), nn.ELU(inplace=True)]
 
 
 def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Module:

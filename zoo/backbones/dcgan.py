@@ -50,13 +50,13 @@ class DCGANGenerator(Generator):
             nn.Linear(self.input_dim, 16 * widths[0], bias=bias),
             nn.Unflatten(1, (widths[0], 4, 4)),
             norm2d(norm, widths[0]),
-            ReLU(),
+            ReLU(inplace=True),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
                 nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias),
                 norm2d(norm, c_out),
-                ReLU(),
+                ReLU(inplace=True),
             ]
         layers += [
             nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1),
@@ -93,13 +93,13 @@ class DCGANDiscriminator(Discriminator):
         super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 4, stride=2, padding=1),
-            LeakyReLU(0.2),
+            LeakyReLU(0.2, inplace=True),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
                 nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=norm == "none"),
                 norm2d(norm, c_out),
-                LeakyReLU(0.2),
+                LeakyReLU(0.2, inplace=True),
             ]
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.trunk.apply(_init)

@@ -121,4 +121,5 @@ def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -
 
 
 def _layers(fan_in: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(fan_in, width), LeakyReLU(0.2), nn.Linear(width, width), LeakyReLU(0.2))
+    rectifiers = [LeakyReLU(0.2, inplace=True) for _ in range(2)]
+    return nn.Sequential(nn.Linear(fan_in, width), rectifiers[0], nn.Linear(width, width), rectifiers[1])

@@ -150,17 +150,17 @@ class _Analysis(nn.Module):
     def __init__(self, channels: int, widths: list[int]) -> None:
         super().__init__()
         self.level = Level(len(widths) - 1)
-        self.from_image = nn.ModuleList(nn.Sequential(EqualConv2d(channels, w, 1), LeakyReLU(_SLOPE)) for w in widths)
+        self.from_image = nn.ModuleList(nn.Sequential(EqualConv2d(channels, w, 1), _rectifier()) for w in widths)
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                EqualConv2d(b, b, 3, padding=1), LeakyReLU(_SLOPE),
-                EqualConv2d(b, a, 3, padding=1), LeakyReLU(_SLOPE), nn.AvgPool2d(2),
+                EqualConv2d(b, b, 3, padding=1), _rectifier(),
+                EqualConv2d(b, a, 3, padding=1), _rectifier(), nn.AvgPool2d(2),
             )
             for a, b in pairwise(widths)
         )  # fmt: skip
         self.last = nn.Sequential(
-            EqualConv2d(widths[0], widths[0], 3, padding=1), LeakyReLU(_SLOPE),
-            EqualConv2d(widths[0], widths[0], 4), LeakyReLU(_SLOPE), nn.Flatten(),
+            EqualConv2d(widths[0], widths[0], 3, padding=1), _rectifier(),
+            EqualConv2d(widths[0], widths[0], 4), _rectifier(), nn.Flatten(),
         )  # fmt: skip
 
     def forward(self, image: Tensor) -> Tensor:
@@ -186,7 +186,11 @@ def shrink(images: Tensor, factor: int) -> Tensor:
 
 
 def _act() -> tuple[nn.Module, ...]:
-    return LeakyReLU(_SLOPE), PixelNorm()
+    return _rectifier(), PixelNorm()
+
+
+def _rectifier() -> nn.Module:
+    return LeakyReLU(_SLOPE, inplace=True)
 
 
 def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, list[int]]:

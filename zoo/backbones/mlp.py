@@ -95,7 +95,11 @@ def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: Ve
     check_choice(net, get_args(VectorNorm), norm=norm)
     layers: list[nn.Module] = []
     for k in range(depth):
-        layers += [nn.Linear(width if k else in_dim, width, bias=norm == "none"), _norm1d(norm, width), ReLU()]
+        layers += [
+            nn.Linear(width if k else in_dim, width, bias=norm == "none"),
+            _norm1d(norm, width),
+            ReLU(inplace=True),
+        ]
     return layers
 
 

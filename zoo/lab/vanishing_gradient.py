@@ -38,8 +38,12 @@ def sensitivity(generator: nn.Module, z: Tensor) -> float:
     For a G of linear layers with biases: a layer with input a and output h adds (‖a‖² + 1) ∂G/∂h (∂G/∂h)ᵀ to J Jᵀ.
     """
     seen: list[tuple[Tensor, Tensor]] = []
-    layers = [module for module in generator.modules() if isinstance(module, nn.Linear)]
-    hooks = [layer.register_forward_hook(lambda _, given, made: seen.append((given[0], made))) for layer in layers]
+
+    def see(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Tensor:
+        seen.append((given[0], made))
+        return made.clone()  # which a rectifier in place may write over
+
+    hooks = [module.register_forward_hook(see) for module in generator.modules() if isinstance(module, nn.Linear)]
     samples = generator(z)
     for hook in hooks:
         hook.remove()

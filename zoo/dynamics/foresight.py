@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.gan import GAN
 
 Rule = Callable[[list[Tensor], list[Tensor]], list[Tensor]]  # parameters and gradients to new parameters
+_Tensors = list[Tensor] | tuple[Tensor, ...]
 _TINY = 1e-36
 
 
@@ -170,18 +171,23 @@ class DifferentiableAdam:
         self.lr, self.betas, self.eps = lr, betas, eps
         zero = torch.zeros(())
         self.steps = (states[0].get("step", zero) if states else zero).double()  # on the device: nobody waits for it
-        self.first = [state.get("exp_avg", zero).clone() for state in states]
-        self.second = [state.get("exp_avg_sq", zero).clone() for state in states]
+        self.first: _Tensors = [state.get("exp_avg", zero).clone() for state in states]
+        self.second: _Tensors = [state.get("exp_avg_sq", zero).clone() for state in states]
 
     def __call__(self, at: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         """The parameters after one more step."""
+        if not at:
+            return []
         self.steps = self.steps + 1
         beta1, beta2 = self.betas
-        self.first = [beta1 * m + (1 - beta1) * g for m, g in zip(self.first, gradients, strict=True)]
-        self.second = [beta2 * v + (1 - beta2) * g.square() for v, g in zip(self.second, gradients, strict=True)]
-        return [p - self._change(m, v) for p, m, v in zip(at, self.first, self.second, strict=True)]
+        self.first = _mean(self.first, gradients, beta1)
+        self.second = _mean(self.second, torch._foreach_mul(gradients, gradients), beta2)
+        rate, scale = self.lr / (1 - beta1**self.steps), (1 - beta2**self.steps).sqrt()
+        # the root's slope is infinite at 0, where an entry never had a gradient; there it is cut off
+        root = torch._foreach_div(torch._foreach_sqrt(torch._foreach_clamp_min(self.second, _TINY)), scale)
+        change = torch._foreach_div(torch._foreach_mul(self.first, rate), torch._foreach_add(root, self.eps))
+        return list(torch._foreach_sub(at, change))
 
-    def _change(self, first: Tensor, second: Tensor) -> Tensor:
-        """The root's slope is infinite at 0, where an entry never had a gradient; there it is cut off."""
-        root = second.clamp_min(_TINY).sqrt() / (1 - self.betas[1] ** self.steps).sqrt()
-        return self.lr / (1 - self.betas[0] ** self.steps) * first / (root + self.eps)
+
+def _mean(before: _Tensors, now: _Tensors, beta: float) -> _Tensors:
+    return torch._foreach_add(torch._foreach_mul(before, beta), torch._foreach_mul(now, 1 - beta))

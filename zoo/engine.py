@@ -18,6 +18,7 @@ from zoo.freezing import Snapshot, freeze, running_statistics
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
+from zoo.overhead import keep_memory, skip_empty_profiler, skip_graph_capture_check
 from zoo.resuming import KEPT, keep, take_back
 from zoo.schedules import Schedule
 from zoo.types import Terms, Verdict, total
@@ -181,6 +182,7 @@ class Engine(LightningModule, ABC):
 
         A resumed optimiser keeps its moments, and takes the settings of now rather than those it was saved with.
         """
+        skip_graph_capture_check(self.trainer.optimizers)
         for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
             for group, told in zip(optimizer.param_groups, settings, strict=True):
                 group.update(told)
@@ -205,13 +207,16 @@ class Engine(LightningModule, ABC):
                     logger.complete(row, step=self.steps - 1)
 
     def on_fit_start(self) -> None:
-        """Give every rank its rows of one stream of noise; compile."""
+        """Give every rank its rows of one stream of noise; compile; spare what costs without use."""
         if not self.begun and self.init_from is not None:
             raise ValueError(
                 f"{type(self).__name__}: nothing was loaded from init_from {self.init_from.ref!r} yet; "
                 "call zoo.hub.finetune.begin(gan) before fit"
             )
         self._parts.clear()
+        skip_empty_profiler(self.trainer)
+        if self.device.type == "cpu":
+            keep_memory()
         if self.compiled:
             for net in self.players().values():
                 net.compile()

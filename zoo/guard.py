@@ -20,7 +20,7 @@ Policy: TypeAlias = Literal["stop", "skip"]
 
 
 class Move(NamedTuple):
-    """What is kept of a move until the next reading; nothing of it has been read."""
+    """What is kept of a move until the next reading."""
 
     turn: str
     images: int  # dealt before it, over all ranks
@@ -38,6 +38,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._moves: list[Move] = []
+        self._nothing = torch.zeros(())  # on a CPU, where one can look, nothing is kept of a move without fault
 
     def watch(self, turn: str, images: int, terms: Terms, parameters: Sequence[nn.Parameter]) -> Tensor:
         """Whether the move must be left out: a scalar on the device, 1.0 or 0.0.
@@ -51,6 +52,8 @@ class Guard:
         moving = [p for p in parameters if p.grad is not None]
         norms = torch._foreach_norm([p.grad for p in moving if p.grad is not None]) if moving else ()
         values = torch.stack([*(value.detach() for value in terms.values()), *norms])
+        if values.is_cpu and all(map(math.isfinite, values.tolist())):
+            return self._nothing
         left_out = (values - values).sum().ne(0).float()  # x - x is 0, or NaN where x is not finite
         self._moves.append(Move(turn, images, tuple(terms), moving, values, left_out))
         return left_out
@@ -77,20 +80,21 @@ def withheld(optimizer: Optimizer, left_out: Tensor) -> Iterator[None]:
     A fused optimiser skips it as it does for a loss scaler, to the bit. Any other takes it on gradients of zero, which
     moves weights only by momentum and weight decay.
     """
-    if getattr(optimizer, "_step_supports_amp_scaling", False):
+    if freezing.unset(left_out):
+        yield
+    elif getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = left_out  # type: ignore[attr-defined]
         try:
             yield
         finally:
             del optimizer.found_inf  # type: ignore[attr-defined]
-        return
-    if not freezing.unset(left_out):
+    else:
         mask = left_out.bool()
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad.masked_fill_(mask, 0.0)
-    yield
+        yield
 
 
 def _told(move: Move, names: Mapping[nn.Parameter, str]) -> str:

@@ -32,8 +32,3 @@ class Adam(torch.optim.Adam):
         fused: bool = True,
     ) -> None:
         super().__init__(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
-
-    def _accelerator_graph_capture_health_check(self) -> None:
-        """Not on a CPU: at every step torch would open the GPU driver's library to see that there is none."""
-        if not self.param_groups[0]["params"][0].is_cpu:
-            super()._accelerator_graph_capture_health_check()

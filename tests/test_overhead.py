@@ -1,0 +1,91 @@
+"""What a fit is spared, and that nothing else is."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.profilers import SimpleProfiler
+from torch import nn
+
+from tests.games import fit, networks, points, trainer
+from zoo.overhead import skip_graph_capture_check
+from zoo.variants.nsgan import NSGAN
+
+FREED = """
+import ctypes, resource, torch
+from zoo.overhead import keep_memory
+ctypes.CDLL(None).mallopt(-3, 2**17)  # M_MMAP_THRESHOLD: all that is larger is the kernel's again when it is freed
+if {keeping}:
+    keep_memory()
+faults = []
+for _ in range(6):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    parts = [torch.ones(2_000_000) for _ in range(20)]
+    del parts
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults[1:]))
+"""
+
+
+def faults(keeping: bool, **environment: str) -> int:
+    command = [sys.executable, "-c", FREED.format(keeping=keeping)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return int(told.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_memory_that_was_freed_is_there_for_the_next_step() -> None:
+    assert faults(keeping=False) > 1000
+    assert faults(keeping=True) < 10
+    assert faults(keeping=True, MALLOC_TRIM_THRESHOLD_="131072") > 1000
+
+
+class Hooks(Callback):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_before_backward(self, trainer, pl_module, loss) -> None:
+        self.seen.append("backward")
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        self.seen.append("step")
+
+
+def test_callbacks_are_asked_as_ever() -> None:
+    hooks = Hooks()
+    fit(NSGAN(*networks()), points(2), callbacks=[hooks])
+    assert hooks.seen == ["backward", "step"] * 4
+
+
+def test_a_profiler_that_was_asked_for_stays() -> None:
+    profiler = SimpleProfiler()
+    fit(NSGAN(*networks()), points(2), profiler=profiler)
+    assert len(profiler.recorded_durations["run_training_batch"]) == 2
+
+
+def test_the_empty_profiler_makes_no_generators() -> None:
+    made = fit(NSGAN(*networks()), points(1))
+    assert made.profiler.profile("one") is made.profiler.profile("other")
+    assert trainer().profiler.profile("one") is not trainer().profiler.profile("one")
+
+
+def test_a_cpus_optimizer_does_not_look_for_a_gpu_that_records() -> None:
+    looked = []
+
+    class Watched(torch.optim.SGD):
+        def _accelerator_graph_capture_health_check(self) -> None:
+            looked.append(self.param_groups[0]["params"][0].device.type)
+
+        def step(self, closure=None):
+            self._accelerator_graph_capture_health_check()
+            return super().step(closure)
+
+    fit(NSGAN(*networks(), d_optimizer=lambda p: Watched(p, lr=0.1)), points(1))
+    assert looked == []
+    elsewhere = Watched([nn.Parameter(torch.zeros(1, device="meta"))], lr=0.1)
+    skip_graph_capture_check([elsewhere])
+    elsewhere._accelerator_graph_capture_health_check()
+    assert looked == ["meta"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.games import fit, networks, points, same, snapshot
 from tests.test_encoders import Logit, Matrix, encoder, gradients, mdgan, terms_of
 from zoo.backbones import Encoder, MLPDiscriminator, PairDiscriminator
-from zoo.dynamics import Consensus
+from zoo.dynamics import Alternating, Consensus
 from zoo.gan import GAN
 from zoo.stabilizers import FeatureMatching, GradientPenalty
 from zoo.types import Turn, Verdict, total
@@ -284,6 +284,43 @@ def test_who_is_too_far_ahead_waits(real: float, fake: float, waits: set[str]) -
     changed = {name for name, net in gan.players().items() if not same(before[name], snapshot(net))}
     assert changed == {"d", "g", "e"} - waits
     assert gan.steps == 1
+
+
+class LooksAgain(VAEGAN):
+    """Every turn computes for itself what it needs."""
+
+    def play(self, turn: Turn, data, *, before=None) -> None:
+        if turn.name not in self.waiting:
+            GAN.play(self, turn, data)
+
+
+@pytest.mark.parametrize("g_steps", [1, 2])
+@pytest.mark.parametrize("reconstructions", [False, True])
+def test_one_look_at_the_data_is_as_good_as_three(reconstructions: bool, g_steps: int) -> None:
+    states, looks = [], []
+    for kind in (VAEGAN, LooksAgain):
+        torch.manual_seed(0)
+        e = Encoder((2,), 6, width=4, norm="batch", stochastic=True)
+        seen: list[int] = []
+        e.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        dynamics = Alternating(g_steps=g_steps)
+        gan = kind(*networks(), e, gamma=0.1, reconstructions=reconstructions, dynamics=dynamics)
+        fit(gan, points(3))
+        states.append(snapshot(gan))
+        looks.append(len(seen) / 3)
+    assert same(*states)
+    assert looks == [g_steps, reconstructions + 2 * g_steps]
+
+
+def test_what_the_encoder_saw_is_forgotten_with_a_move_that_is_left_out() -> None:
+    e = Encoder((2,), 6, width=4, norm="batch", stochastic=True)
+    gan = VAEGAN(*networks(), e, nonfinite="skip")
+    gan.prior_loss = lambda mean, log_variance: mean.sum() * torch.nan
+    before = snapshot(e)
+    with pytest.warns(UserWarning, match="the move of e at 0 kimg: the term prior is nan"):
+        fit(gan, points(1))
+    assert same(before, snapshot(e))
+    assert gan.left_out == 1
 
 
 def test_likelihood_does_not_move_a_waiting_discriminator_or_its_statistics() -> None:

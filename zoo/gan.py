@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from zoo.dynamics import Alternating, Dynamics
 from zoo.engine import Engine
-from zoo.freezing import buffers_kept, evaluating, frozen, own_buffers
+from zoo.freezing import Snapshot, buffers_kept, evaluating, frozen, own_buffers
 from zoo.guard import Policy
 from zoo.initial import InitFrom
 from zoo.joining import samplewise, split
@@ -114,9 +114,6 @@ class GAN(Engine):
             raise ValueError(
                 f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"
             )
-        for module in self.modules():
-            if hasattr(module, "twice"):
-                module.twice = bool(twice)  # type: ignore[assignment]
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
         self._joins: dict[nn.Module, bool] = {}
@@ -180,19 +177,6 @@ class GAN(Engine):
     def players(self) -> dict[str, nn.Module]:
         """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
         return {"d": self.discriminator, "g": self.generator}
-
-    def check_encoder(self, encoder: nn.Module, *, stochastic: bool) -> None:
-        """For papers that have one: refuse the other kind, or another latent_dim than the generator's; ValueError."""
-        name = type(self).__name__
-        if getattr(encoder, "stochastic", False) != stochastic:
-            returns = "a mean and a log variance" if stochastic else "one z for each x"
-            raise ValueError(
-                f"{name}: its encoder returns {returns}; set the encoder's stochastic: {str(stochastic).lower()}"
-            )
-        if encoder.latent_dim != self.latent_dim:
-            raise ValueError(
-                f"{name}: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
-            )
 
     def judges(self) -> tuple[nn.Module, ...]:
         """Every discriminator, for what is done to D as a network."""
@@ -287,22 +271,30 @@ class GAN(Engine):
             )
         return Batch(real, labels, z, fake, self.noise)
 
-    def play(self, turn: Turn, data: Data) -> None:
-        """Deal, and let the turn's movers move."""
+    def play(self, turn: Turn, data: Data, *, before: Snapshot | None = None) -> None:
+        """Deal, and let the turn's movers move; `before` as in `move`."""
 
         def terms() -> Terms:
             batch = self.deal(data, graph=turn.side == "g", samples=turn.samples)
             return turn.terms(self.bind(batch, both=turn.side == "d"), batch)
 
-        self.move(turn, terms)
+        self.move(turn, terms, before=before)
 
-    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
+    def move(
+        self,
+        turn: Turn,
+        terms: Callable[[], Terms],
+        *,
+        differentiates: Sequence[str] = (),
+        before: Snapshot | None = None,
+    ) -> None:
         """One step of the turn's movers on the sum of `terms()`; it is left out where that is not finite.
 
         All other players are frozen before the forward pass, so nothing is spent on their gradients, and their buffers
-        are put back after it; players named in `differentiates` can still be differentiated through.
+        are put back after it; players named in `differentiates` can still be differentiated through. `before` is what
+        the movers' buffers were, if a part of the forward pass is done already.
         """
-        mine = self.snapshot(turn.movers)
+        mine = before or self.snapshot(turn.movers)
         others = [name for name in self.players() if name not in turn.movers]
         idle = [p for name in others if name not in differentiates for p in self.parts_of(name)[0]]
         with frozen(idle), buffers_kept(module for name in others for module in self.parts_of(name)[1]):
@@ -377,6 +369,14 @@ class GAN(Engine):
 
     # What Lightning asks for.
 
+    def on_fit_start(self) -> None:
+        """Tell the rectifiers whether their gradients will be differentiated; then what any engine does."""
+        twice = any(part.differentiates_twice for part in (self.dynamics, *self._stabilizers()))
+        for module in self.modules():
+            if hasattr(module, "twice"):
+                module.twice = twice  # type: ignore[assignment]
+        super().on_fit_start()
+
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, (N, C, H, W) in [-1, 1]; a function of batch_idx."""
         return self.sample(len(batch[0]), seed=batch_idx)
@@ -397,4 +397,4 @@ class GAN(Engine):
 
     @property
     def _float(self) -> torch.dtype:
-        return next(self.generator.parameters()).dtype
+        return self.parts_of("generator")[0][0].dtype

@@ -7,18 +7,18 @@ D(x, z) = σ(score) tells pairs (x, z ~ q(z|x)) from pairs (G(z), z). At its bes
 where neither side gains, the encoder inverts the generator in distribution.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from zoo.gan import GAN
+from zoo.encoded import EncodedGAN
 from zoo.optim import Adam
 from zoo.types import Batch, Critic, Role, Terms
 
 
-class ALI(GAN):
+class ALI(EncodedGAN):
     """A generator and an encoder against one discriminator of pairs.
 
     G and E are one player with one optimiser, as in the authors' code. Their loss is the non-saturating one of that
@@ -45,7 +45,7 @@ class ALI(GAN):
     """
 
     paired = True
-    stochastic_encoder: ClassVar[bool] = True
+    stochastic_encoder = True
     log_loss = True
 
     def __init__(
@@ -58,14 +58,11 @@ class ALI(GAN):
         d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
         **kwargs: Any,
     ) -> None:
-        self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
-        self.check_encoder(encoder, stochastic=True)
+        super().__init__(generator, discriminator, encoder, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
         if discriminator.latent_dim != self.latent_dim:
             raise ValueError(
                 f"ALI: the discriminator's latent_dim is {discriminator.latent_dim}, the generator's {self.latent_dim}"
             )
-        self.encoder = encoder
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.gan import GAN
+from zoo.encoded import EncodedGAN
 from zoo.types import Batch, Critic, Terms, Turn
 
 
-class MDGAN(GAN):
+class MDGAN(EncodedGAN):
     """Manifold and diffusion: an encoder and two discriminators, four moves a round.
 
     Each move draws new latents and makes x̃ anew. G is one player with one optimiser in both of its moves, and its
@@ -67,11 +67,9 @@ class MDGAN(GAN):
                 f"MDGAN cannot use this {type(diffusion_discriminator).__name__} as its diffusion_discriminator: "
                 "it needs scores, not energies, from a network of its own"
             )
-        # dynamics and stabilizers see the players while the game is built
-        self.__dict__.update(encoder=encoder, diffusion_discriminator=diffusion_discriminator)
-        super().__init__(generator, discriminator, **kwargs)
-        self.check_encoder(encoder, stochastic=False)
-        self.diffusion_discriminator, self.encoder = diffusion_discriminator, encoder
+        self.__dict__["diffusion_discriminator"] = diffusion_discriminator  # one of the players, as the encoder is
+        super().__init__(generator, discriminator, encoder, **kwargs)
+        self.diffusion_discriminator = diffusion_discriminator
         self.weight = weight
 
     @staticmethod

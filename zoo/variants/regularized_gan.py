@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from zoo.gan import GAN
+from zoo.encoded import EncodedGAN
 from zoo.optim import Adam
 from zoo.types import Batch, Critic, Terms, Turn
 
 
-class RegularizedGAN(GAN):
+class RegularizedGAN(EncodedGAN):
     """G must also rebuild the data, and its reconstructions must convince D.
 
     G and E move together on L_G: what does not depend on E gives it no gradient, so E descends on L_E.
@@ -63,10 +63,7 @@ class RegularizedGAN(GAN):
     ) -> None:
         if lambda1 < 0 or lambda2 < 0:
             raise ValueError(f"RegularizedGAN: lambda1 and lambda2 must be at least 0, got {lambda1} and {lambda2}")
-        self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
-        self.check_encoder(encoder, stochastic=False)
-        self.encoder = encoder
+        super().__init__(generator, discriminator, encoder, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
         self.lambda1, self.lambda2 = lambda1, lambda2
 
     @staticmethod

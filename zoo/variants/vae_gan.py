@@ -9,7 +9,8 @@ parts of L_D, D waits where it is good at one of them, min(c) < 0.68 - m, and G 
 max(c) > 0.68 + m; if that stops both, both move.
 """
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,18 @@ from torch import Tensor, nn
 from torch.optim import RMSprop
 
 from zoo import ranks
-from zoo.gan import GAN
+from zoo.encoded import EncodedGAN
+from zoo.freezing import Snapshot
 from zoo.types import Batch, Critic, Data, Terms, Turn, Verdict
+
+
+@dataclass
+class _Look:
+    """What is known of a batch's data until E moves."""
+
+    posterior: tuple[Tensor, Tensor]  # mean and log variance, with their graph
+    before: Snapshot  # E's buffers as they were
+    verdict: Verdict | None = None  # D's, on G's turn
 
 
 def rmsprop(parameters: Any) -> RMSprop:
@@ -27,7 +38,7 @@ def rmsprop(parameters: Any) -> RMSprop:
     return RMSprop(parameters, lr=0.025 / 64, alpha=0.9, foreach=True)
 
 
-class VAEGAN(GAN):
+class VAEGAN(EncodedGAN):
     """A variational autoencoder whose decoder is the generator, and whose error is measured in D's features.
 
     Three players, each with its own loss: D, G and E, in this order.
@@ -64,7 +75,7 @@ class VAEGAN(GAN):
             the generator's, and, in training, for a discriminator without features["hidden"].
     """
 
-    stochastic_encoder: ClassVar[bool] = True
+    stochastic_encoder = True
     log_loss = True
     costs: Tensor
 
@@ -84,13 +95,11 @@ class VAEGAN(GAN):
     ) -> None:
         if not 0 <= gamma <= 1 or margin < 0:
             raise ValueError(f"VAEGAN: gamma must be in [0, 1] and margin at least 0, got {gamma} and {margin}")
-        self.__dict__["encoder"] = encoder  # dynamics and stabilizers see the players while the game is built
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
-        self.check_encoder(encoder, stochastic=True)
-        self.encoder = encoder
+        super().__init__(generator, discriminator, encoder, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
         self.gamma, self.margin, self.equilibrium, self.reconstructions = gamma, margin, equilibrium, reconstructions
         self.register_buffer("costs", torch.full((2,), equilibrium))  # both parts of L_D, of the last batch
         self.waiting: frozenset[str] = frozenset()
+        self._look: _Look | None = None
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -134,19 +143,26 @@ class VAEGAN(GAN):
         z = mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
         return self.generate(z, batch.labels)
 
+    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), each (N, latent_dim), for a turn in which E does not move."""
+        mean, log_variance = self.encoder(batch.real) if self._look is None else self._look.posterior
+        return mean.detach(), log_variance.detach()
+
     def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
         """L_D; of reconstructions too, if they are judged."""
         if not self.reconstructions:
             return super().d_terms(critic, batch, real, fake)
-        rebuilt = critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
+        rebuilt = critic(self.rebuild(batch, *self.posterior(batch)), "fake")
         self.verdicts["d"]["rebuilt"] = rebuilt.detach()
         return {"adversarial": self.d_loss(real.score, torch.cat([fake.score, rebuilt.score]))}
 
     def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
         """-(1-γ) L_D and γ L_like."""
         terms = super().g_turn(critic, batch, name)
-        real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
+        real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, *self.posterior(batch)), "fake")
         self.verdicts[name]["real"] = real.detach()
+        if self._look is not None:
+            self._look.verdict = self.verdicts[name]["real"]
         if self.reconstructions:
             self.verdicts[name]["rebuilt"] = rebuilt.detach()
             terms["adversarial_rebuilt"] = self.g_loss(rebuilt.score)
@@ -155,22 +171,33 @@ class VAEGAN(GAN):
 
     def e_turn(self, critic: Critic, batch: Batch) -> Terms:
         """KL(q(z|x) ‖ N(0, I)) and L_like."""
-        mean, log_variance = self.encoder(batch.real)
+        mean, log_variance = self.encoder(batch.real) if self._look is None else self._look.posterior
         rebuilt = critic(self.rebuild(batch, mean, log_variance), "fake")
-        return {
-            "prior": self.prior_loss(mean, log_variance),
-            "likelihood": self.likelihood_loss(critic(batch.real, "real"), rebuilt),
-        }
+        known = None if self._look is None else self._look.verdict
+        real = known or critic(batch.real, "real")
+        return {"prior": self.prior_loss(mean, log_variance), "likelihood": self.likelihood_loss(real, rebuilt)}
 
     def training_step(self, batch: Data | Tensor, batch_idx: int = 0) -> None:
         """Decide who waits, then play."""
         self.waiting = self.gate()
+        self._look = None
         super().training_step(batch, batch_idx)
 
-    def play(self, turn: Turn, data: Data) -> None:
-        """Play the turn, unless its player must wait."""
-        if turn.name not in self.waiting:
-            super().play(turn, data)
+    def play(self, turn: Turn, data: Data, *, before: Snapshot | None = None) -> None:
+        """Play the turn, unless its player must wait.
+
+        q(z|x) is computed once for all turns until E moves, and D's features of the data once for G and E.
+        """
+        if turn.name in self.waiting:
+            return
+        if self._look is None and (turn.name == "g" or (turn.name == "d" and self.reconstructions)):
+            buffers = self.snapshot(("e",))
+            self._look = _Look(self.encoder(data[0]), buffers)
+        if turn.name == "e" and self._look is not None:
+            before = self._look.before
+        super().play(turn, data, before=before)
+        if turn.name == "e":
+            self._look = None
 
     def gate(self) -> frozenset[str]:
         """The names of the turns that are left out of the next batch: d, g or none."""

@@ -18,7 +18,8 @@ INNER = {
 ALLOWED = {
     "train": {"zoo.cli"},
     "datamodules": {"datamodules"},
-    "zoo": {"zoo.gan", "zoo.hub"},
+    "zoo": {"zoo.gan", "zoo.hub", "zoo.lean"},
+    "zoo.lean": set(),
     "zoo.noise": set(),
     "zoo.optim": set(),
     "zoo.joining": {"zoo.types"},

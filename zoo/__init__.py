@@ -9,8 +9,12 @@ published one, by name or from a folder.
 
 from typing import Any
 
+from zoo import lean
+
 __version__ = "0.1.0"
 __all__ = ["GAN", "__version__", "from_pretrained", "load"]
+
+lean.spare()  # before anything here imports Lightning
 
 
 def __getattr__(name: str) -> Any:

@@ -59,6 +59,7 @@ def main() -> None:
 
 
 def _zoo(setting: Setting, steps: int) -> tuple[float, float]:
+    import zoo  # noqa: F401, I001 - before Lightning, as in train.py
     import torch
 
     from benchmarks.fitting import Noise, quietly, trainer_for

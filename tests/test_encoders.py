@@ -216,7 +216,7 @@ def terms_of(gan: GAN, name: str, x: Tensor) -> dict[str, Tensor]:
     """A turn's terms, with the same latents every time."""
     gan.noise.begin(0)
     turn = next(turn for turn in gan.turns() if turn.name == name)
-    batch = gan.deal((x,), graph=turn.side == "g")
+    batch = gan.deal((x,), graph=turn.side == "g", samples=turn.samples)
     return turn.terms(gan.bind(batch), batch)
 
 

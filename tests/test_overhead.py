@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
-from tests.games import fit, networks, points, trainer
+from tests.games import fit, networks, points, same, snapshot, trainer
 from zoo.overhead import skip_graph_capture_check
 from zoo.variants.nsgan import NSGAN
 
@@ -89,3 +89,43 @@ def test_a_cpus_optimizer_does_not_look_for_a_gpu_that_records() -> None:
     skip_graph_capture_check([elsewhere])
     elsewhere._accelerator_graph_capture_health_check()
     assert looked == ["meta"]
+
+
+class Told(Callback):
+    pass
+
+
+@pytest.mark.parametrize("listener", ["callback", "instance", "module", "backward"])
+def test_whoever_listens_is_told_and_nothing_else_changes(listener: str) -> None:
+    """Backward passes and steps go straight to torch only where no hook is there, with the same bits."""
+    told: list[str] = []
+    quiet, heard, callback = NSGAN(*networks(), clip_norm=0.1), NSGAN(*networks(), clip_norm=0.1), Told()
+
+    class Listening(NSGAN):
+        def on_after_backward(self) -> None:
+            told.append("module")
+
+    class Own(NSGAN):
+        def backward(self, loss, *args, **kwargs) -> None:
+            told.append("backward")
+            super().backward(loss, *args, **kwargs)
+
+    if listener == "instance":
+        callback.on_before_optimizer_step = lambda *args: told.append("instance")
+    elif listener == "callback":
+        callback = Hooks()
+        callback.seen = told
+    else:
+        heard = {"module": Listening, "backward": Own}[listener](*networks(), clip_norm=0.1)
+    fit(quiet, points(3))
+    fit(heard, points(3), callbacks=[callback])
+    assert quiet._unobserved
+    assert not heard._unobserved
+    assert len(told) == (12 if listener == "callback" else 6)
+    assert same(snapshot(quiet), snapshot(heard))
+
+
+def test_another_precision_has_its_own_backward() -> None:
+    gan = NSGAN(*networks())
+    fit(gan, points(1), precision="bf16-mixed")
+    assert not gan._unobserved

@@ -18,7 +18,7 @@ from zoo.freezing import Snapshot, freeze, running_statistics
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
-from zoo.overhead import keep_memory, skip_empty_profiler, skip_graph_capture_check
+from zoo.overhead import keep_memory, skip_empty_profiler, skip_graph_capture_check, unobserved
 from zoo.resuming import KEPT, keep, take_back
 from zoo.schedules import Schedule
 from zoo.types import Terms, Verdict, total
@@ -62,6 +62,8 @@ class Engine(LightningModule, ABC):
         self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
         self._kept: dict[str, Any] | None = None  # from a checkpoint, until training goes on
         self._parts: dict[str, tuple[list[nn.Parameter], list[nn.Module]]] = {}
+        self._names: list[str] = []
+        self._unobserved = False  # whether Lightning has no part in backward passes and steps
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As in any module, but where one plain value replaces another nothing is searched: 40 times a step."""
@@ -73,6 +75,12 @@ class Engine(LightningModule, ABC):
     @abstractmethod
     def players(self) -> dict[str, nn.Module]:
         """Who can move; each has one optimiser. A name that begins with d takes D's settings, any other G's."""
+
+    def names(self) -> list[str]:
+        """Those of the players, looked up once a fit."""
+        if not self._names:
+            self._names = list(self.players())
+        return self._names
 
     @property
     def kimg(self) -> float:
@@ -90,9 +98,12 @@ class Engine(LightningModule, ABC):
             return
         for parameter in parameters:
             parameter.grad = None
-        unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
-        with unsynced():
-            self.manual_backward(total(terms), inputs=parameters)
+        if self._unobserved:
+            torch.autograd.backward(total(terms), inputs=parameters)
+        else:
+            unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+            with unsynced():
+                self.manual_backward(total(terms), inputs=parameters)
         self.exchange(terms, movers)
 
     def exchange(self, terms: Terms, movers: Sequence[str]) -> None:
@@ -115,7 +126,11 @@ class Engine(LightningModule, ABC):
             optimizer = self.optimizer_of(name)
             self._set_rate(name, optimizer)
             with nullcontext() if scaled else withheld(optimizer, left_out):
-                self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+                if self._unobserved:
+                    self.on_before_optimizer_step(optimizer)
+                    optimizer.step()
+                else:
+                    self.trainer.strategy.optimizer_step(optimizer, lambda: None)
         return left_out
 
     def snapshot(self, movers: Sequence[str]) -> Snapshot:
@@ -143,7 +158,7 @@ class Engine(LightningModule, ABC):
 
     def optimizer_of(self, name: str) -> torch.optim.Optimizer:
         """A player's optimiser."""
-        return self.trainer.optimizers[list(self.players()).index(name)]
+        return self.trainer.optimizers[self.names().index(name)]
 
     def count(self, images: int) -> None:
         """One batch more, with this many images on each rank; logs on the steps that will be written."""
@@ -183,6 +198,7 @@ class Engine(LightningModule, ABC):
         A resumed optimiser keeps its moments, and takes the settings of now rather than those it was saved with.
         """
         skip_graph_capture_check(self.trainer.optimizers)
+        self._unobserved = unobserved(self)
         for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
             for group, told in zip(optimizer.param_groups, settings, strict=True):
                 group.update(told)
@@ -214,6 +230,7 @@ class Engine(LightningModule, ABC):
                 "call zoo.hub.finetune.begin(gan) before fit"
             )
         self._parts.clear()
+        self._names.clear()
         skip_empty_profiler(self.trainer)
         if self.device.type == "cpu":
             keep_memory()

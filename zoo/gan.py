@@ -295,7 +295,7 @@ class GAN(Engine):
         the movers' buffers were, if a part of the forward pass is done already.
         """
         mine = before or self.snapshot(turn.movers)
-        others = [name for name in self.players() if name not in turn.movers]
+        others = [name for name in self.names() if name not in turn.movers]
         idle = [p for name in others if name not in differentiates for p in self.parts_of(name)[0]]
         with frozen(idle), buffers_kept(module for name in others for module in self.parts_of(name)[1]):
             values = terms()

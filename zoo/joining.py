@@ -1,4 +1,4 @@
-"""Score several batches in one pass, where that changes nothing."""
+"""Take several batches in one pass, where that changes nothing."""
 
 import torch
 from torch import nn
@@ -9,9 +9,9 @@ from zoo.types import Verdict
 
 
 def samplewise(net: nn.Module) -> bool:
-    """Whether a network judges each sample by itself, draws nothing and remembers nothing.
+    """Whether a network treats each sample by itself, draws nothing and remembers nothing.
 
-    It says so by a true attribute `samplewise`, as the discriminators of `zoo.backbones` do, and no part of it says
+    It says so by a true attribute `samplewise`, as the networks of `zoo.backbones` do, and no part of it says
     otherwise: by a false one, by being a batch norm or a dropout, or by a buffer (power iteration, reference batch).
     """
     if not getattr(net, "samplewise", False):

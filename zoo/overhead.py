@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt's names, from glibc's malloc.h
 _NEVER, _GREATEST = 2**31 - 1, 32 * 2**20  # bytes: to keep all that is freed, and all that it allows
 _SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+_AROUND_BACKWARD = ("backward", "on_before_backward", "on_after_backward")
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
@@ -31,6 +34,23 @@ def keep_memory() -> None:
     if hasattr(library, "gnu_get_libc_version"):
         library.mallopt(_TRIM_THRESHOLD, _NEVER)
         library.mallopt(_MMAP_THRESHOLD, _GREATEST)
+
+
+def unobserved(module: LightningModule) -> bool:
+    """Whether Lightning would add nothing to a backward pass and a step but three rounds of hooks that nobody has.
+
+    So it is on one device in full precision, where no callback and no override in the module wants to be told.
+    """
+    trainer = module.trainer
+    plain = type(trainer.strategy) is SingleDeviceStrategy and type(trainer.precision_plugin) is Precision
+    mine = all(getattr(type(module), name) is getattr(LightningModule, name) for name in _AROUND_BACKWARD)
+    hooks = (*_AROUND_BACKWARD[1:], "on_before_optimizer_step")
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return plain and mine and not any(_has(callback, name) for callback in callbacks for name in hooks)
+
+
+def _has(callback: Callback, hook: str) -> bool:
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
 
 
 def skip_graph_capture_check(optimizers: Sequence[Optimizer]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal, Protocol, TypeAlias
 
 import torch
@@ -58,8 +59,7 @@ class Turn:
 
 def total(terms: Terms) -> Tensor:
     """The loss, a scalar."""
-    first, *rest = terms.values()
-    return torch.stack([first, *rest]).sum() if rest else first
+    return reduce(torch.add, terms.values())
 
 
 def united(*parts: Terms) -> Terms:

@@ -21,6 +21,7 @@ class Generator(nn.Module):
     A subclass sets `net`, which maps (N, input_dim) to (N, *image_shape).
     """
 
+    samplewise = True  # each z is mapped by itself, but for what its layers do
     net: nn.Module
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int, num_classes: int | None) -> None:

@@ -87,7 +87,7 @@ class MDGAN(EncodedGAN):
         return (
             Turn("d1", ("d1",), self.manifold_d_turn, side="d", samples=False),
             Turn("g1", ("g", "e"), self.manifold_g_turn, side="g", samples=False),
-            Turn("d2", ("d2",), self.diffusion_d_turn, side="d"),
+            Turn("d2", ("d2",), self.diffusion_d_turn, side="d", samples=False),
             Turn("g2", ("g",), self.diffusion_g_turn, side="g"),
         )
 
@@ -124,7 +124,9 @@ class MDGAN(EncodedGAN):
 
     def diffusion_d_turn(self, critic: Critic, batch: Batch) -> Terms:
         """D2's terms: x̃ against G(z)."""
-        batch = replace(batch, real=self.rebuild(batch))
+        z = self.sample_latent(len(batch.real), batch.noise)
+        fake, rebuilt = self.generate_each(z, self.encoder(batch.real), labels=batch.labels)
+        batch = replace(batch, real=rebuilt, z=z, fake=fake)
         return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator, both=True), batch, "d2")
 
     def diffusion_g_turn(self, critic: Critic, batch: Batch) -> Terms:

@@ -9,7 +9,7 @@ parts of L_D, D waits where it is good at one of them, min(c) < 0.68 - m, and G 
 max(c) > 0.68 + m; if that stops both, both move.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ class VAEGAN(EncodedGAN):
         """D; G; E. `play` leaves out who must wait."""
         return (
             Turn("d", ("d",), self.d_turn, side="d"),
-            Turn("g", ("g",), self.g_turn, side="g"),
+            Turn("g", ("g",), self.g_turn, side="g", samples=False),
             Turn("e", ("e",), self.e_turn, side="g", samples=False),
         )
 
@@ -138,10 +138,9 @@ class VAEGAN(EncodedGAN):
         """D, G and E."""
         return {"d": self.discriminator, "g": self.generator, "e": self.encoder}
 
-    def rebuild(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """x̃ = G(z), z a reparametrised sample of q(z|x); shaped like x."""
-        z = mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
-        return self.generate(z, batch.labels)
+    def code(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """z, a reparametrised sample of q(z|x), (N, latent_dim); x̃ is G(z)."""
+        return mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (N, latent_dim), for a turn in which E does not move."""
@@ -152,14 +151,16 @@ class VAEGAN(EncodedGAN):
         """L_D; of reconstructions too, if they are judged."""
         if not self.reconstructions:
             return super().d_terms(critic, batch, real, fake)
-        rebuilt = critic(self.rebuild(batch, *self.posterior(batch)), "fake")
+        rebuilt = critic(self.generate(self.code(batch, *self.posterior(batch)), batch.labels), "fake")
         self.verdicts["d"]["rebuilt"] = rebuilt.detach()
         return {"adversarial": self.d_loss(real.score, torch.cat([fake.score, rebuilt.score]))}
 
     def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
         """-(1-γ) L_D and γ L_like."""
-        terms = super().g_turn(critic, batch, name)
-        real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, *self.posterior(batch)), "fake")
+        z = self.sample_latent(len(batch.real), batch.noise)
+        fake, x = self.generate_each(z, self.code(batch, *self.posterior(batch)), labels=batch.labels)
+        terms = super().g_turn(critic, replace(batch, z=z, fake=fake), name)
+        real, rebuilt = critic(batch.real, "real"), critic(x, "fake")
         self.verdicts[name]["real"] = real.detach()
         if self._look is not None:
             self._look.verdict = self.verdicts[name]["real"]
@@ -172,7 +173,7 @@ class VAEGAN(EncodedGAN):
     def e_turn(self, critic: Critic, batch: Batch) -> Terms:
         """KL(q(z|x) ‖ N(0, I)) and L_like."""
         mean, log_variance = self.encoder(batch.real) if self._look is None else self._look.posterior
-        rebuilt = critic(self.rebuild(batch, mean, log_variance), "fake")
+        rebuilt = critic(self.generate(self.code(batch, mean, log_variance), batch.labels), "fake")
         known = None if self._look is None else self._look.verdict
         real = known or critic(batch.real, "real")
         return {"prior": self.prior_loss(mean, log_variance), "likelihood": self.likelihood_loss(real, rebuilt)}

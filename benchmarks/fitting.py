@@ -73,6 +73,7 @@ def trainer_for(
         devices=1,
         logger=loggers,
         callbacks=[record, *usual, Budget(None), *callbacks],
+        precision=setting.precision,
         max_epochs=-1,
         max_steps=steps,
         log_every_n_steps=default["log_every_n_steps"],

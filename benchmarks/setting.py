@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 Backbone = Literal["dcgan", "resnet", "mlp"]
+Precision = Literal["32-true", "bf16-mixed"]
 ROLES = ("generator", "discriminator", "diffusion_discriminator", "encoder")
 ENERGIES = ("began", "ebgan")  # which need an autoencoder, of images
 EVERYBODY_MOVES = {"vae_gan": {"margin": 1e9}}  # on every batch, or the two sides would differ in who waits
@@ -44,6 +45,8 @@ class Setting:
         width: of every network; None is 64, for the ring its configuration's.
         size: pixels a side; colour images.
         batch: real images a step.
+        precision: the trainer's; the bare loop's step runs under autocast where that is not float32.
+        compile: pass both sides' networks through `torch.compile`.
 
     Raises:
         ValueError: for a variant without a loop, or an energy on the ring.
@@ -54,6 +57,8 @@ class Setting:
     width: int | None = None
     size: int = 32
     batch: int = 64
+    precision: Precision = "32-true"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in LOOPS:
@@ -114,7 +119,7 @@ class Setting:
         """The zoo's game."""
         kind = read(ROOT / f"configs/{self.variant}.yaml")["model"]["class_path"]
         others = {name: self._argument(name, value) for name, value in self.spec.items() if name not in ROLES}
-        return build({"class_path": kind}, **self.networks(), **others)
+        return build({"class_path": kind}, **self.networks(), **others, compile=self.compile)
 
     def loop(
         self, gan: GAN | None = None, draws: Draws | None = None, device: torch.device | str | None = None
@@ -129,7 +134,14 @@ class Setting:
                 raise ValueError(f"{self.variant}: the bare loop has no {name} but {value!r}")
         rounds = {k: v for k, v in self.spec["dynamics"]["init_args"].items() if k != "g_steps"}
         makers = {side: plain_optimizer(self.spec[side]) for side in ("g_optimizer", "d_optimizer")}
-        return LOOPS[self.variant](networks, draws=draws, **makers, **rounds, **numbers)  # type: ignore[arg-type]
+        loop = LOOPS[self.variant](networks, draws=draws, **makers, **rounds, **numbers)  # type: ignore[arg-type]
+        for net in networks.values() if self.compile else ():
+            net.compile()
+        return loop
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """What a step of the bare loop runs in, where the trainer has it for the zoo's."""
+        return torch.autocast(device.type, torch.bfloat16, self.precision == "bf16-mixed", cache_enabled=False)
 
     def _network(self, role: str) -> Spec:
         spec: Spec = self.spec[role]

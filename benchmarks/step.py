@@ -10,8 +10,9 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import Trainer
@@ -22,7 +23,7 @@ from benchmarks.loops import LOOPS, Deal, Loop
 from benchmarks.machine import clock, facts, peaks, pin
 from benchmarks.memory import peak_memory
 from benchmarks.peers import KNOWN, Peer
-from benchmarks.setting import ENERGIES, Setting
+from benchmarks.setting import ENERGIES, Precision, Setting
 from benchmarks.statistics import Summary, summary
 
 Row = dict[str, Any]
@@ -35,7 +36,10 @@ def main() -> None:
     device = torch.device(told.device)
     machine = facts(device)
     print(", ".join(f"{k} {v}" for k, v in machine.items() if v is not None))
-    print(f"{told.backbone}, batch {told.batch}; W&B {'offline' if told.wandb else 'off'}; medians [95 % interval]")
+    how = told.precision + (", compiled" if told.compile else "")
+    print(
+        f"{told.backbone}, batch {told.batch}; {how}; W&B {'offline' if told.wandb else 'off'}; medians [95 % interval]"
+    )
     peak = 0.0
     if told.backbone != "mlp":
         rates = peaks(told.batch, told.width or 64, told.size, device, told.peak_seconds)
@@ -44,7 +48,7 @@ def main() -> None:
         peak = max(rate for name, rate in rates.items() if name.startswith("conv"))
     rows = []
     for variant in told.variant or [v for v in LOOPS if told.backbone != "mlp" or v not in ENERGIES]:
-        setting = Setting(variant, told.backbone, told.width, told.size, told.batch)
+        setting = Setting(variant, told.backbone, told.width, told.size, told.batch, told.precision, told.compile)
         row = {"variant": variant, **measure(setting, told, device, peak)}
         rows.append(row)
         show(row)
@@ -63,6 +67,8 @@ def arguments() -> argparse.Namespace:
     add("--batch", type=int, default=64)
     add("--pairs", type=int, default=15, help="windows of each side, in turn")
     add("--steps", type=int, help="in a window, a multiple of d_steps; about a second if left out")
+    add("--precision", choices=get_args(Precision), default="32-true", help="of both sides")
+    add("--compile", action="store_true", help="both sides' networks")
     add("--threads", type=int, default=1)
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--peak-seconds", type=float, default=0.5, help="to try each kernel for")
@@ -76,14 +82,15 @@ def arguments() -> argparse.Namespace:
 
 def measure(setting: Setting, told: argparse.Namespace, device: torch.device, peak: float) -> Row:
     """One variant."""
-    zoo_cost, bare_cost = costs(setting, device)
+    zoo_cost, bare_cost = costs(replace(setting, compile=False), device)
     loop = setting.loop(device=device)
     batches = iter(Deal(setting.data(), setting.batch, device))
 
     def bare(steps: int) -> float:
         began = clock(device)
         for _ in range(steps):
-            loop.step(next(batches))
+            with setting.autocast(device):
+                loop.step(next(batches))
         return clock(device) - began
 
     rivals: dict[str, Callable[[int], float]] = {"bare": bare}
@@ -144,11 +151,12 @@ def costs(setting: Setting, device: torch.device) -> tuple[Cost, Cost]:
     loop = setting.loop(device=device)
     batches = iter(Deal(setting.data(), setting.batch, device))
     first, second = ([next(batches) for _ in range(setting.d_steps)] for _ in range(2))
-    for real in first:
-        loop.step(real)
-    with Cost() as cost:
-        for real in second:
+    with setting.autocast(device):
+        for real in first:
             loop.step(real)
+        with Cost() as cost:
+            for real in second:
+                loop.step(real)
     return counting.cost, cost
 
 
@@ -191,7 +199,8 @@ def bare_fit(setting: Setting, loop: Loop, steps: int, log: Path, trainer: Train
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
     with log.open("w") as file:
         for count, real in enumerate(Deal(setting.data(), setting.batch, device), 1):
-            loop.step(real)
+            with setting.autocast(device):
+                loop.step(real)
             if count % every == 0:
                 print(json.dumps({k: v.item() for k, v in loop.losses.items()}), file=file, flush=True)
             if count == steps:

@@ -228,6 +228,9 @@ def main() -> None:
         for net in networks.values():
             rectify_natively(net)
             net.to(memory_format=torch.contiguous_format)
+            for module in net.modules():
+                if isinstance(module, nn.ReLU | nn.LeakyReLU):
+                    module.inplace = told.library == "mimicry"  # as each library's own DCGAN has it
     with tempfile.TemporaryDirectory() as folder:
         step = {"torchgan": torchgan, "mimicry": mimicry}[told.library](setting, networks, Path(folder))
         batches = iter(Deal(setting.data(), setting.batch))

@@ -229,3 +229,25 @@ def test_the_command_ends_with_one_line_and_a_checkpoint_to_go_on_from(tmp_path:
     assert record["error"].startswith("FloatingPointError: WGANGP: the move of d at 0")
     weights = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+@pytest.mark.parametrize("value", [NAN, math.inf, 1e30, 1.0])
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last", "gaps", "small"])
+def test_no_number_of_a_gradient_is_overlooked(layout: str, value: float) -> None:
+    """The square of 1e30 is more than a float32 holds, and so is the norm that torch makes of it."""
+    shape = (2, 3) if layout == "small" else (8, 16, 16, 16)
+    parameters = [nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(shape))]
+    gradient = torch.ones(shape)
+    if layout == "channels-last":
+        gradient = gradient.to(memory_format=torch.channels_last)
+    if layout == "gaps":
+        gradient = torch.ones(8, 16, 16, 32)[..., ::2]
+    parameters[0].grad, parameters[1].grad = torch.ones(5), gradient
+    for place in (0, -1, gradient.numel() // 2):
+        gradient.fill_(1.0)
+        index = torch.unravel_index(torch.tensor(place % gradient.numel()), shape)
+        gradient[index] = value
+        guard = Guard()
+        left_out = guard.watch("d", 0, {"adversarial": torch.tensor(1.0)}, parameters)
+        assert left_out.item() == (value != 1.0)
+        assert guard.read({p: f"p{i}" for i, p in enumerate(parameters)})[0] == (value != 1.0)

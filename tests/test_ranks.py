@@ -191,3 +191,22 @@ def test_every_member_of_the_zoo_plays() -> None:
     assert {name for name in members if not any(name in game for game in GAMES)} == set()
     readings = [len(told["readings"]) for told in outcomes(1)[0].values()]
     assert readings.count(BATCHES // 2) > 0.9 * len(GAMES)  # the others' G moves but once
+
+
+def averaged() -> list[torch.Tensor]:
+    """Numbers that tell their place, ten times as large on rank 1, as they are after an exchange."""
+    size = 10 ** torch.distributed.get_rank()
+    plain = torch.arange(6.0).view(2, 3) * size
+    last = (torch.arange(120.0).view(2, 3, 4, 5) * size).to(memory_format=torch.channels_last)
+    gaps = (torch.arange(24.0).view(4, 6) * size)[:, ::2]
+    scalar = torch.tensor(7.0 * size)
+    ranks.average([plain, last, gaps, scalar])
+    return [plain, last, gaps, scalar]
+
+
+def test_the_mean_over_ranks_comes_back_to_its_place_however_a_tensor_lies_in_memory() -> None:
+    expected = [torch.arange(6.0).view(2, 3), torch.arange(120.0).view(2, 3, 4, 5)]
+    expected += [torch.arange(24.0).view(4, 6)[:, ::2], torch.tensor(7.0)]
+    for found in together(averaged):
+        for mine, other in zip(found, expected, strict=True):
+            assert torch.equal(mine, 5.5 * other)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo import freezing
+from zoo import freezing, layout
 from zoo.types import Terms
 
 EVERY = 50  # steps between two readings, each of which waits for the device
@@ -105,17 +105,9 @@ def _sizes(gradients: Sequence[Tensor]) -> list[Tensor]:
 
     Of a large gradient its square: on a CPU, a product of vectors takes half the time of a norm.
     """
-    large = {i: flat for i, g in enumerate(gradients) if g.numel() >= _LARGE and (flat := _flat(g)) is not None}
+    large = {i: flat for i, g in enumerate(gradients) if g.numel() >= _LARGE and (flat := layout.flat(g)) is not None}
     small = [g for i, g in enumerate(gradients) if i not in large]
     return [*(torch.dot(g, g) for g in large.values()), *(torch._foreach_norm(small) if small else ())]
-
-
-def _flat(x: Tensor) -> Tensor | None:
-    """All numbers of x in the order of its memory, if there are no gaps in it."""
-    if x.is_contiguous():
-        return x.view(-1)
-    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    return x.permute(0, 2, 3, 1).view(-1) if last else None
 
 
 def _told(move: Move, names: Mapping[nn.Parameter, str]) -> str:

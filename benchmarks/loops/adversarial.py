@@ -117,7 +117,7 @@ class WGANGP(Wasserstein):
     def d_total(self, real: Tensor, fake: Tensor) -> Tensor:
         """The loss, and λ E (‖∇D(x̂)‖₂ - 1)²."""
         alpha = self.draws.uniform(len(real), *[1] * (real.ndim - 1), dtype=real.dtype)
-        penalty = slope_penalty(self.score, torch.lerp(fake, real, alpha))
+        penalty = slope_penalty(self.score, torch.lerp(fake.to(real.dtype), real, alpha))
         return super().d_total(real, fake) + self.gp_weight * penalty
 
 

@@ -15,7 +15,7 @@ from zoo import freezing, layout
 from zoo.types import Terms
 
 EVERY = 50  # steps between two readings, each of which waits for the device
-_LARGE = 1 << 14  # numbers of a gradient
+_LARGE = 1 << 17  # numbers of a gradient
 POLICIES = ("stop", "skip")
 Policy: TypeAlias = Literal["stop", "skip"]
 
@@ -100,14 +100,16 @@ def withheld(optimizer: Optimizer, left_out: Tensor) -> Iterator[None]:
         yield
 
 
-def _sizes(gradients: Sequence[Tensor]) -> list[Tensor]:
+def _sizes(gradients: list[Tensor]) -> Sequence[Tensor]:
     """Scalars that are all finite only if the gradients' norms are.
 
     Of a large gradient its square: on a CPU, a product of vectors takes half the time of a norm.
     """
-    large = {i: flat for i, g in enumerate(gradients) if g.numel() >= _LARGE and (flat := layout.flat(g)) is not None}
-    small = [g for i, g in enumerate(gradients) if i not in large]
-    return [*(torch.dot(g, g) for g in large.values()), *(torch._foreach_norm(small) if small else ())]
+    if not gradients or max(map(Tensor.numel, gradients)) < _LARGE:
+        return torch._foreach_norm(gradients) if gradients else ()
+    lines = [layout.flat(g) if g.numel() >= _LARGE else None for g in gradients]
+    small = [g for g, line in zip(gradients, lines, strict=True) if line is None]
+    return [*(torch.dot(x, x) for x in lines if x is not None), *(torch._foreach_norm(small) if small else ())]
 
 
 def _told(move: Move, names: Mapping[nn.Parameter, str]) -> str:

@@ -414,6 +414,18 @@ def test_nothing_that_is_needed_again_is_written_over(net, more, twice) -> None:
     torch.testing.assert_close(*told, **tolerance)
 
 
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("net", [DCGANGenerator, DCGANDiscriminator])
+def test_a_compiler_takes_a_network_in_one_piece(net, twice: bool) -> None:
+    made = net((3, 8, 8), width=4)
+    for module in made.modules():
+        if isinstance(module, ReLU | LeakyReLU):
+            module.twice = twice
+    x = torch.randn(4, made.latent_dim) if isinstance(made, Generator) else images(4, 3, 8)
+    seen = torch._dynamo.explain(made)(x)
+    assert (seen.graph_count, seen.graph_break_count) == (1, 0)
+
+
 def test_a_negative_slope_below_0_is_refused() -> None:
     with pytest.raises(ValueError, match=r"negative_slope is -0\.1"):
         LeakyReLU(-0.1)

@@ -68,7 +68,7 @@ class _Rectifier(Function):
 
 
 def _rectify(x: Tensor, slope: float, twice: bool, inplace: bool) -> Tensor:
-    inplace = inplace and not torch.compiler.is_compiling() and not x._is_view()  # a compiler fuses by itself
+    inplace = inplace and (torch.compiler.is_compiling() or not x._is_view())  # no compiler copies a view
     if twice and x.requires_grad and torch.is_grad_enabled():
         return _Rectifier.apply(x, slope, inplace)
     return _rectified(x, slope, inplace)

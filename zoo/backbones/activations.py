@@ -68,9 +68,10 @@ class _Rectifier(Function):
 
 
 def _rectify(x: Tensor, slope: float, twice: bool, inplace: bool) -> Tensor:
-    inplace = inplace and (torch.compiler.is_compiling() or not x._is_view())  # no compiler copies a view
+    compiling = torch.compiler.is_compiling()
+    inplace = inplace and (compiling or not x._is_view())  # no compiler copies a view
     if twice and x.requires_grad and torch.is_grad_enabled():
-        return _Rectifier.apply(x, slope, inplace)
+        return _Rectifier.apply(x, slope, inplace and not compiling)  # which could not trace it
     return _rectified(x, slope, inplace)
 
 

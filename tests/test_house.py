@@ -11,7 +11,7 @@ FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("datamodules/**/*.py"), RO
 INNER = {
     "zoo.gan", "zoo.engine", "zoo.types", "zoo.freezing", "zoo.dynamics", "zoo.stabilizers", "zoo.penalties",
     "zoo.noise", "zoo.optim", "zoo.guard", "zoo.ranks", "zoo.schedules", "zoo.joining", "zoo.initial",
-    "zoo.resuming", "zoo.overhead", "zoo.encoded", "zoo.layout",
+    "zoo.resuming", "zoo.overhead", "zoo.encoded",
 }  # fmt: skip
 
 # A module, by its longest matching prefix here, may import these of ours and nothing else of ours.
@@ -24,8 +24,7 @@ ALLOWED = {
     "zoo.optim": set(),
     "zoo.joining": {"zoo.types"},
     "zoo.initial": set(),
-    "zoo.ranks": {"zoo.layout"},
-    "zoo.layout": set(),
+    "zoo.ranks": set(),
     "zoo.schedules": set(),
     "zoo.pictures": set(),
     "zoo.backbones": {"zoo.backbones"},
@@ -35,17 +34,16 @@ ALLOWED = {
     "zoo.freezing": set(),
     "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
     "zoo.stabilizers": {"zoo.stabilizers", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.ranks"},
-    "zoo.guard": {"zoo.freezing", "zoo.layout", "zoo.types"},
+    "zoo.guard": {"zoo.freezing", "zoo.types"},
     "zoo.resuming": {"zoo.ranks", "zoo.types"},
     "zoo.overhead": set(),
     "zoo.engine": {
         "zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.overhead", "zoo.ranks", "zoo.resuming",
         "zoo.schedules", "zoo.types",
     },
-    "zoo.gan": INNER
-    - {"zoo.encoded", "zoo.gan", "zoo.layout", "zoo.overhead", "zoo.penalties", "zoo.ranks", "zoo.resuming"},
+    "zoo.gan": INNER - {"zoo.encoded", "zoo.gan", "zoo.overhead", "zoo.penalties", "zoo.ranks", "zoo.resuming"},
     "zoo.encoded": {"zoo.gan"},
-    "zoo.variants": INNER - {"zoo.engine", "zoo.initial", "zoo.joining", "zoo.layout", "zoo.overhead", "zoo.resuming"},
+    "zoo.variants": INNER - {"zoo.engine", "zoo.initial", "zoo.joining", "zoo.overhead", "zoo.resuming"},
     "zoo.redaction": set(),
     "zoo.runs": set(),
     "zoo.loggers": {"zoo.redaction"},

@@ -91,15 +91,11 @@ def test_a_cpus_optimizer_does_not_look_for_a_gpu_that_records() -> None:
     assert looked == ["meta"]
 
 
-class Told(Callback):
-    pass
-
-
 @pytest.mark.parametrize("listener", ["callback", "instance", "module", "backward"])
 def test_whoever_listens_is_told_and_nothing_else_changes(listener: str) -> None:
     """Backward passes and steps go straight to torch only where no hook is there, with the same bits."""
     told: list[str] = []
-    quiet, heard, callback = NSGAN(*networks(), clip_norm=0.1), NSGAN(*networks(), clip_norm=0.1), Told()
+    quiet, heard, callback = NSGAN(*networks(), clip_norm=0.1), NSGAN(*networks(), clip_norm=0.1), Callback()
 
     class Listening(NSGAN):
         def on_after_backward(self) -> None:

@@ -109,8 +109,7 @@ class GAN(Engine):
         for stabilizer in self._stabilizers():
             stabilizer.prepare(self)
         self.dynamics.prepare(self)
-        twice = [type(part).__name__ for part in (self.dynamics, *self._stabilizers()) if part.differentiates_twice]
-        if compile and twice:
+        if compile and (twice := self._differentiating_twice()):
             raise ValueError(
                 f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"
             )
@@ -324,12 +323,7 @@ class GAN(Engine):
         self.count(len(data[0]))
 
     def sample(
-        self,
-        n: int,
-        *,
-        seed: int | None = None,
-        z: Tensor | None = None,
-        labels: Tensor | None = None,
+        self, n: int, *, seed: int | None = None, z: Tensor | None = None, labels: Tensor | None = None
     ) -> Tensor:
         """Images (n, C, H, W) in [-1, 1], or points (n, 2), from the averaged generator when there is one.
 
@@ -371,7 +365,7 @@ class GAN(Engine):
 
     def on_fit_start(self) -> None:
         """Tell the rectifiers whether their gradients will be differentiated; then what any engine does."""
-        twice = any(part.differentiates_twice for part in (self.dynamics, *self._stabilizers()))
+        twice = bool(self._differentiating_twice())
         for module in self.modules():
             if hasattr(module, "twice"):
                 module.twice = twice  # type: ignore[assignment]
@@ -391,6 +385,9 @@ class GAN(Engine):
             torch._foreach_lerp_(tuple(averaged), tuple(current), 1 - decay)
             if kept:
                 torch._foreach_copy_(own_buffers(kept), own_buffers(fresh))
+
+    def _differentiating_twice(self) -> list[str]:
+        return [type(part).__name__ for part in (self.dynamics, *self._stabilizers()) if part.differentiates_twice]
 
     def _stabilizers(self) -> Iterable[Stabilizer]:
         return self.stabilizers._modules.values()  # type: ignore[return-value]

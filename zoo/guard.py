@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo import freezing, layout
+from zoo import freezing
 from zoo.types import Terms
 
 EVERY = 50  # steps between two readings, each of which waits for the device
@@ -107,9 +107,17 @@ def _sizes(gradients: list[Tensor]) -> Sequence[Tensor]:
     """
     if not gradients or max(map(Tensor.numel, gradients)) < _LARGE:
         return torch._foreach_norm(gradients) if gradients else ()
-    lines = [layout.flat(g) if g.numel() >= _LARGE else None for g in gradients]
+    lines = [_flat(g) if g.numel() >= _LARGE else None for g in gradients]
     small = [g for g, line in zip(gradients, lines, strict=True) if line is None]
     return [*(torch.dot(x, x) for x in lines if x is not None), *(torch._foreach_norm(small) if small else ())]
+
+
+def _flat(x: Tensor) -> Tensor | None:
+    """All numbers of x in the order of its memory, a view (n,); None if there are gaps in it."""
+    if x.is_contiguous():
+        return x.view(-1)
+    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return x.permute(0, 2, 3, 1).view(-1) if last else None
 
 
 def _told(move: Move, names: Mapping[nn.Parameter, str]) -> str:

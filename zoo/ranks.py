@@ -6,8 +6,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from zoo import layout
-
 
 def world_size() -> int:
     """Number of processes."""
@@ -83,19 +81,15 @@ def collect(value: Any) -> list[Any]:
 
 @torch.no_grad()
 def average(values: list[Tensor]) -> None:
-    """Replace each tensor, in place, by its mean over ranks, in one exchange; they lie in memory alike on all ranks."""
+    """Replace each tensor, in place, by its mean over ranks, in one exchange."""
     if world_size() == 1:
         return
-    lines = [layout.flat(value) for value in values]
-    joined = torch.cat([v.flatten() if line is None else line for v, line in zip(values, lines, strict=True)])
-    dist.all_reduce(joined)
-    joined /= world_size()
-    parts = torch.split(joined, [value.numel() for value in values])
-    for value, line, part in zip(values, lines, parts, strict=True):
-        if line is None:
-            value.copy_(part.view_as(value))
-        else:
-            line.copy_(part)
+    flat = torch.cat([value.flatten() for value in values])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    parts = torch.split(flat, [value.numel() for value in values])
+    for value, part in zip(values, parts, strict=True):
+        value.copy_(part.view_as(value))
 
 
 @torch.no_grad()

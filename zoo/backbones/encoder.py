@@ -121,5 +121,9 @@ def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -
 
 
 def _layers(fan_in: int, width: int) -> nn.Module:
-    rectifiers = [LeakyReLU(0.2, inplace=True) for _ in range(2)]
-    return nn.Sequential(nn.Linear(fan_in, width), rectifiers[0], nn.Linear(width, width), rectifiers[1])
+    return nn.Sequential(
+        nn.Linear(fan_in, width),
+        LeakyReLU(0.2, inplace=True),
+        nn.Linear(width, width),
+        LeakyReLU(0.2, inplace=True),
+    )

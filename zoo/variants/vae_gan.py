@@ -144,8 +144,11 @@ class VAEGAN(EncodedGAN):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (N, latent_dim), for a turn in which E does not move."""
-        mean, log_variance = self.encoder(batch.real) if self._look is None else self._look.posterior
+        mean, log_variance = self._posterior(batch)
         return mean.detach(), log_variance.detach()
+
+    def _posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.encoder(batch.real) if self._look is None else self._look.posterior
 
     def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
         """L_D; of reconstructions too, if they are judged."""
@@ -172,7 +175,7 @@ class VAEGAN(EncodedGAN):
 
     def e_turn(self, critic: Critic, batch: Batch) -> Terms:
         """KL(q(z|x) ‖ N(0, I)) and L_like."""
-        mean, log_variance = self.encoder(batch.real) if self._look is None else self._look.posterior
+        mean, log_variance = self._posterior(batch)
         rebuilt = critic(self.generate(self.code(batch, mean, log_variance), batch.labels), "fake")
         known = None if self._look is None else self._look.verdict
         real = known or critic(batch.real, "real")

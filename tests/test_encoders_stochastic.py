@@ -312,6 +312,21 @@ def test_one_look_at_the_data_is_as_good_as_three(reconstructions: bool, g_steps
     assert looks == [g_steps, reconstructions + 2 * g_steps]
 
 
+def test_a_batch_that_was_cut_short_is_not_looked_at_again() -> None:
+    gan, seen = vae_gan(), []
+
+    def fails(*_) -> None:
+        raise RuntimeError("cut short")
+
+    gan.e_turn = fails
+    with pytest.raises(RuntimeError, match="cut short"):
+        fit(gan, points(1))
+    del gan.e_turn
+    gan.encoder.register_forward_hook(lambda *_: seen.append(1))
+    fit(gan, points(1))
+    assert seen == [1]
+
+
 def test_what_the_encoder_saw_is_forgotten_with_a_move_that_is_left_out() -> None:
     e = Encoder((2,), 6, width=4, norm="batch", stochastic=True)
     gan = VAEGAN(*networks(), e, nonfinite="skip")

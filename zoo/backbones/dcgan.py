@@ -18,6 +18,7 @@ from zoo.backbones.base import (
     norm2d,
     square_shape,
 )
+from zoo.backbones.maps import Doubling, Flatten, Halving, Unflatten
 
 
 class DCGANGenerator(Generator):
@@ -48,18 +49,18 @@ class DCGANGenerator(Generator):
         bias = norm == "none"
         layers: list[nn.Module] = [
             nn.Linear(self.input_dim, 16 * widths[0], bias=bias),
-            nn.Unflatten(1, (widths[0], 4, 4)),
+            Unflatten(widths[0], 4),
             norm2d(norm, widths[0]),
             ReLU(inplace=True),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
-                nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias),
+                Doubling(c_in, c_out, bias=bias),
                 norm2d(norm, c_out),
                 ReLU(inplace=True),
             ]
         layers += [
-            nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1),
+            Doubling(widths[-1], channels),
             nn.Tanh(),
         ]
         self.net = nn.Sequential(*layers)
@@ -92,16 +93,16 @@ class DCGANDiscriminator(Discriminator):
         widths = _widths(size, width)[::-1]
         super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
         layers: list[nn.Module] = [
-            nn.Conv2d(channels, widths[0], 4, stride=2, padding=1),
+            Halving(channels, widths[0]),
             LeakyReLU(0.2, inplace=True),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
-                nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=norm == "none"),
+                Halving(c_in, c_out, bias=norm == "none"),
                 norm2d(norm, c_out),
                 LeakyReLU(0.2, inplace=True),
             ]
-        self.trunk = nn.Sequential(*layers, nn.Flatten())
+        self.trunk = nn.Sequential(*layers, Flatten())
         self.trunk.apply(_init)
         self.head.apply(_init)
         self.to(memory_format=torch.channels_last)

@@ -1,0 +1,149 @@
+"""Layers between vectors, maps and images that keep maps channels-last and images cheap.
+
+A layout is lost where a vector becomes a map or a map a vector, on the way forward or back: what follows then works on
+two layouts at once, four times as slowly. `Unflatten` and `Flatten` put it right.
+
+A convolution's kernels on a CPU work on 16 channels at once, and a transposed convolution to an image has three: two
+thirds of a generator's last layer are spent on nothing. With a kernel of 4 and a stride of 2 every 2x2 block of pixels
+comes from a 2x2 window of the map, so a transposed convolution of 2x2 kernels to four times the channels gives the same
+sums, which are then put where they belong. `Doubling` does so; `Halving`, whose gradient with respect to an image is
+that very operation, on the way back. Sums are taken in another order than torch takes them in.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional as F
+
+THIN = 4  # channels, at most, of what is taken for an image
+
+
+class Unflatten(nn.Module):
+    """x (N, C S S) -> maps (N, C, S, S) in channels-last memory.
+
+    Args:
+        channels: C.
+        size: S.
+    """
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.channels, self.size = channels, size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Lay x out as maps."""
+        return x.view(-1, self.channels, self.size, self.size).contiguous(memory_format=torch.channels_last)
+
+    def extra_repr(self) -> str:
+        """Name the map's shape."""
+        return f"{self.channels}, {self.size}"
+
+
+class Flatten(nn.Flatten):
+    """Maps (N, C, S, S) -> (N, C S S), as `torch.nn.Flatten`; the gradient is channels-last where the maps are."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Flatten maps."""
+        if torch.compiler.is_compiling() or not input.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(input)
+        return _Flattened.apply(input)
+
+
+class Halving(nn.Conv2d):
+    """Maps (N, C, 2S, 2S) -> (N, D, S, S): a convolution of 4x4 kernels with a stride of 2 and a padding of 1."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve maps."""
+        if self.in_channels <= THIN and input.requires_grad and torch.is_grad_enabled() and _blockwise(input):
+            return _Halved.apply(input, self.weight, self.bias)
+        return super().forward(input)
+
+
+class Doubling(nn.ConvTranspose2d):
+    """Maps (N, C, S, S) -> (N, D, 2S, 2S): a transposed convolution of 4x4 kernels, a stride of 2, a padding of 1."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve maps; output_size is torch's and has no use here."""
+        if self.out_channels <= THIN and _blockwise(input):
+            return _Doubled.apply(input, self.weight, self.bias)
+        return super().forward(input, output_size)
+
+
+class _Flattened(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x.flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0].view(ctx.shape).contiguous(memory_format=torch.channels_last)
+
+
+class _Halved(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return F.conv2d(x, w, b, stride=2, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, w = ctx.saved_tensors
+        (g,) = grads
+        wanted = ctx.needs_input_grad
+        return (
+            _Doubled.apply(g, w, None) if wanted[0] else None,
+            _of_weights(x, w, g) if wanted[1] else None,
+            g.sum((0, 2, 3)) if wanted[2] else None,
+        )
+
+
+class _Doubled(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, w)
+        return _in_blocks(x, w, b)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, w = ctx.saved_tensors
+        (g,) = grads
+        wanted = ctx.needs_input_grad
+        return (
+            _Halved.apply(g, w, None) if wanted[0] else None,
+            _of_weights(g, w, x) if wanted[1] else None,
+            g.sum((0, 2, 3)) if wanted[2] else None,
+        )
+
+
+def _blockwise(x: Tensor) -> bool:
+    # Under autocast a function's operands would need casts of their own, and the kernels of bf16 gain little.
+    return x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+
+
+def _of_weights(image: Tensor, w: Tensor, maps: Tensor) -> Tensor:
+    sizes = [2, 2], [1, 1], [1, 1], False, [0, 0], 1  # stride, padding, dilation, transposed, output padding, groups
+    gradient: Tensor = torch.ops.aten.convolution_backward(maps, image, w, None, *sizes, [False, True, False])[1]
+    return gradient
+
+
+def _in_blocks(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    """The transposed convolution of x (N, C, S, S) by w (C, D, 4, 4): (N, D, 2S, 2S).
+
+    Pixel (2p - 1 + i, 2q - 1 + j) for i, j in 0, 1 is the sum over k, l in 0, 1 of x[p - k, q - l] w[2k + i, 2l + j].
+    """
+    n, c, s = x.shape[:3]
+    d = w.shape[1]
+    kernels = w.reshape(c, d, 2, 2, 2, 2).permute(0, 3, 5, 1, 2, 4).reshape(c, 4 * d, 2, 2)
+    blocks = F.conv_transpose2d(x, kernels, None if b is None else b.repeat(4)).permute(0, 2, 3, 1)
+    rows = blocks.reshape(n, s + 1, s + 1, 2, 2 * d).transpose(2, 3)
+    pixels = rows.reshape(n, 2 * s + 2, 2 * s + 2, d)[:, 1:-1, 1:-1]
+    return pixels.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

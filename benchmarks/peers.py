@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,7 @@ from benchmarks.loops import Deal
 from benchmarks.loops.base import first_of, rectify_natively
 from benchmarks.machine import ROOT, pin
 from benchmarks.setting import Setting, Spec
+from zoo.backbones.maps import Doubling, Flatten, Halving, Unflatten
 
 KNOWN = {
     "torchgan": ("minimax", "nsgan", "lsgan", "wgan", "wgan_gp", "dragan", "began", "ebgan"),
@@ -208,6 +210,20 @@ def _without_init(name: str) -> None:
     sys.modules[name] = package
 
 
+def write_plainly(net: nn.Module, *, inplace: bool) -> None:
+    """Put torch's own layers, in its own layout, where the zoo has subclasses of them; `inplace` is the rectifiers'."""
+    rectify_natively(net)
+    net.to(memory_format=torch.contiguous_format)
+    for module in net.modules():
+        if isinstance(module, nn.ReLU | nn.LeakyReLU):
+            module.inplace = inplace
+        for kind, plain in ((Halving, nn.Conv2d), (Doubling, nn.ConvTranspose2d), (Flatten, nn.Flatten)):
+            if isinstance(module, kind):
+                module.forward = partial(plain.forward, module)
+        if isinstance(module, Unflatten):
+            module.forward = nn.Unflatten(1, (module.channels, module.size, module.size)).forward
+
+
 def main() -> None:
     """Be a worker."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers")
@@ -226,11 +242,7 @@ def main() -> None:
     networks = setting.bare_networks()
     if told.plain:
         for net in networks.values():
-            rectify_natively(net)
-            net.to(memory_format=torch.contiguous_format)
-            for module in net.modules():
-                if isinstance(module, nn.ReLU | nn.LeakyReLU):
-                    module.inplace = told.library == "mimicry"  # as each library's own DCGAN has it
+            write_plainly(net, inplace=told.library == "mimicry")  # as each library's own DCGAN has it
     with tempfile.TemporaryDirectory() as folder:
         step = {"torchgan": torchgan, "mimicry": mimicry}[told.library](setting, networks, Path(folder))
         batches = iter(Deal(setting.data(), setting.batch))

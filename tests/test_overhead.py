@@ -1,5 +1,6 @@
 """What a fit is spared, and that nothing else is."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from lightning.pytorch.profilers import SimpleProfiler
 from torch import nn
 
 from tests.games import fit, networks, points, same, snapshot, trainer
-from zoo.overhead import skip_graph_capture_check
+from zoo.overhead import remember_signature, skip_graph_capture_check
 from zoo.variants.nsgan import NSGAN
 
 FREED = """
@@ -70,6 +71,16 @@ def test_the_empty_profiler_makes_no_generators() -> None:
     made = fit(NSGAN(*networks()), points(1))
     assert made.profiler.profile("one") is made.profiler.profile("other")
     assert trainer().profiler.profile("one") is not trainer().profiler.profile("one")
+
+
+def test_the_signature_of_a_step_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning asks at every step whether it takes batch_idx; here Python is kept from finding that out anew."""
+    gan = NSGAN(*networks())
+    remember_signature(gan)
+    asked = []
+    monkeypatch.setattr(inspect, "_signature_from_function", lambda *_, **__: asked.append(1))
+    assert inspect.getfullargspec(gan.training_step).args == ["self", "batch", "batch_idx"]
+    assert asked == []
 
 
 def test_a_cpus_optimizer_does_not_look_for_a_gpu_that_records() -> None:

@@ -18,7 +18,13 @@ from zoo.freezing import Snapshot, freeze, running_statistics
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
-from zoo.overhead import keep_memory, skip_empty_profiler, skip_graph_capture_check, unobserved
+from zoo.overhead import (
+    keep_memory,
+    remember_signature,
+    skip_empty_profiler,
+    skip_graph_capture_check,
+    unobserved,
+)
 from zoo.resuming import KEPT, keep, take_back
 from zoo.schedules import Schedule
 from zoo.types import Terms, Verdict, total
@@ -232,6 +238,7 @@ class Engine(LightningModule, ABC):
         self._parts.clear()
         self._names.clear()
         skip_empty_profiler(self.trainer)
+        remember_signature(self)
         if self.device.type == "cpu":
             keep_memory()
         if self.compiled:

@@ -67,9 +67,14 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def visible(x: Tensor) -> bool:
+    """Whether one can look at x: it is on a CPU; elsewhere that would wait for the device."""
+    return x.is_cpu
+
+
 def unset(flag: Tensor) -> bool:
-    """Whether a flag is known to be 0: on a CPU one can look; elsewhere that would wait for the device."""
-    return flag.is_cpu and not flag
+    """Whether a flag is known to be 0."""
+    return visible(flag) and not flag
 
 
 class Snapshot:
@@ -79,14 +84,14 @@ class Snapshot:
         self.buffers = own_buffers(modules)
         self._values = [buffer.clone() for buffer in self.buffers]
 
-    @torch.no_grad()
     def restore(self, where: Tensor | None = None) -> None:
         """Put them back; with `where`, a scalar on their device, only if it is not 0, which nobody waits to see."""
-        if where is not None and unset(where):
+        if not self.buffers or (where is not None and unset(where)):
             return
         mask = None if where is None else where.bool()
-        for buffer, value in zip(self.buffers, self._values, strict=True):
-            buffer.copy_(value if mask is None else torch.where(mask, value, buffer))
+        with torch.no_grad():
+            for buffer, value in zip(self.buffers, self._values, strict=True):
+                buffer.copy_(value if mask is None else torch.where(mask, value, buffer))
 
 
 def own_buffers(modules: Iterable[nn.Module]) -> list[Tensor]:

@@ -390,7 +390,7 @@ class GAN(Engine):
         return [type(part).__name__ for part in (self.dynamics, *self._stabilizers()) if part.differentiates_twice]
 
     def _stabilizers(self) -> Iterable[Stabilizer]:
-        return self.stabilizers._modules.values()  # type: ignore[return-value]
+        return self._modules["stabilizers"]._modules.values()  # type: ignore[union-attr,return-value]
 
     @property
     def _float(self) -> torch.dtype:

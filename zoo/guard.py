@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors
 from torch.optim import Optimizer
 
 from zoo import freezing
@@ -53,7 +54,7 @@ class Guard:
         moving = [p for p in parameters if p.grad is not None]
         gradients = [p.grad for p in moving if p.grad is not None]
         told = [value.detach() for value in terms.values()]
-        if told[0].is_cpu and all(map(math.isfinite, torch.stack([*told, *_sizes(gradients)]).tolist())):
+        if freezing.visible(told[0]) and all(map(math.isfinite, (*told, *_squares(gradients)))):
             return self._nothing
         norms = torch._foreach_norm(gradients) if gradients else ()
         values = torch.stack([*told, *norms])
@@ -100,16 +101,21 @@ def withheld(optimizer: Optimizer, left_out: Tensor) -> Iterator[None]:
         yield
 
 
-def _sizes(gradients: list[Tensor]) -> Sequence[Tensor]:
-    """Scalars that are all finite only if the gradients' norms are.
+def _squares(gradients: list[Tensor]) -> Iterator[Tensor]:
+    """Scalars that are all finite only if the gradients' norms are: on a CPU, products of vectors take half the time.
 
-    Of a large gradient its square: on a CPU, a product of vectors takes half the time of a norm.
+    A large gradient's own square; the small ones are copied into one vector, since each call takes as long as they.
     """
-    if not gradients or max(map(Tensor.numel, gradients)) < _LARGE:
-        return torch._foreach_norm(gradients) if gradients else ()
-    lines = [_flat(g) if g.numel() >= _LARGE else None for g in gradients]
-    small = [g for g, line in zip(gradients, lines, strict=True) if line is None]
-    return [*(torch.dot(x, x) for x in lines if x is not None), *(torch._foreach_norm(small) if small else ())]
+    small = []
+    for gradient in gradients:
+        line = _flat(gradient) if gradient.numel() >= _LARGE else None
+        if line is None:
+            small.append(gradient)
+        else:
+            yield torch.dot(line, line)
+    if small:
+        line = _flatten_dense_tensors(small)  # type: ignore[no-untyped-call]
+        yield torch.dot(line, line)
 
 
 def _flat(x: Tensor) -> Tensor | None:

@@ -54,13 +54,11 @@ class Noise:
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal, of `shape` (n, ...): the rows of this rank's n samples."""
-        full = self._global(shape, dtype).normal_(generator=self._next())
-        return self._mine(full, shape[0])
+        return self._mine(self._global(shape, dtype).normal_(generator=self._next()), shape[0])
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on [0, 1), of `shape` (n, ...): the rows of this rank's n samples."""
-        full = self._global(shape, dtype).uniform_(generator=self._next())
-        return self._mine(full, shape[0])
+        return self._mine(self._global(shape, dtype).uniform_(generator=self._next()), shape[0])
 
     @contextmanager
     def sharing(self, rows: int) -> Iterator[None]:
@@ -81,6 +79,8 @@ class Noise:
         return torch.empty(rows, *shape[1:], dtype=dtype, device=self._generator.device)
 
     def _mine(self, full: Tensor, n: int) -> Tensor:
+        if len(full) == n:
+            return full
         own = n - self._shared
         mine = full[self._shared + self.rank * own :][:own]
         return torch.cat([full[: self._shared], mine]) if self._shared else mine

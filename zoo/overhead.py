@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,12 @@ def skip_graph_capture_check(optimizers: Sequence[Optimizer]) -> None:
 
 def _nothing() -> None:
     pass
+
+
+def remember_signature(module: LightningModule) -> None:
+    """Keep the signature of its training step, which Lightning has `inspect` make anew at every step."""
+    step = type(module).training_step
+    step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]
 
 
 class _Unprofiled(PassThroughProfiler):

@@ -289,7 +289,7 @@ def test_who_is_too_far_ahead_waits(real: float, fake: float, waits: set[str]) -
 class LooksAgain(VAEGAN):
     """Every turn computes for itself what it needs."""
 
-    def play(self, turn: Turn, data, *, before=None) -> None:
+    def play(self, turn: Turn, data, **more) -> None:
         if turn.name not in self.waiting:
             GAN.play(self, turn, data)
 

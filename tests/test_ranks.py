@@ -198,15 +198,53 @@ def averaged() -> list[torch.Tensor]:
     size = 10 ** torch.distributed.get_rank()
     plain = torch.arange(6.0).view(2, 3) * size
     last = (torch.arange(120.0).view(2, 3, 4, 5) * size).to(memory_format=torch.channels_last)
-    gaps = (torch.arange(24.0).view(4, 6) * size)[:, ::2]
+    gaps = (torch.arange(240.0).view(2, 3, 4, 10) * size)[..., ::2]
     scalar = torch.tensor(7.0 * size)
-    ranks.average([plain, last, gaps, scalar])
+    lies = [ranks.as_stored(last, last), ranks.as_stored(gaps, last), ranks.as_stored(scalar, plain)]
+    ranks.average([plain, *lies])()
     return [plain, last, gaps, scalar]
 
 
 def test_the_mean_over_ranks_comes_back_to_its_place_however_a_tensor_lies_in_memory() -> None:
     expected = [torch.arange(6.0).view(2, 3), torch.arange(120.0).view(2, 3, 4, 5)]
-    expected += [torch.arange(24.0).view(4, 6)[:, ::2], torch.tensor(7.0)]
+    expected += [torch.arange(240.0).view(2, 3, 4, 10)[..., ::2], torch.tensor(7.0)]
     for found in together(averaged):
         for mine, other in zip(found, expected, strict=True):
             assert torch.equal(mine, 5.5 * other)
+
+
+def order_of(make: Callable[..., GAN]) -> list[str]:
+    """What happens on one batch: G generates, an exchange begins, and somebody waits for it."""
+    gan, told, average = make(), [], ranks.average
+    generate = gan.generate
+
+    def generated(*args: Any, **more: Any) -> torch.Tensor:
+        told.append("generate")
+        return generate(*args, **more)
+
+    def averaging(values: list[torch.Tensor]) -> Callable[[], None]:
+        told.append("begin")
+        finish = average(values)
+
+        def wait() -> None:
+            told.append("wait")
+            finish()
+
+        return wait
+
+    gan.generate, ranks.average = generated, averaging
+    run = trainer(devices=2, strategy="ddp")
+    loader = TensorLoader(torch.randn(8, 2), None, batch_size=4, shuffle=True, rank=run.global_rank, world_size=2)
+    run.fit(gan, loader)
+    return told
+
+
+def test_samples_are_made_while_gradients_of_the_discriminator_cross_the_ranks() -> None:
+    usual = ["generate", "begin", "generate", "wait", "begin", "wait"]
+    for told in together(partial(order_of, lambda: NSGAN(*nets()))):
+        assert told == usual
+    twice = [*usual, "generate", "begin", "wait"]
+    for told in together(partial(order_of, lambda: NSGAN(*nets(), dynamics=Alternating(g_steps=2)))):
+        assert told == twice
+    for told in together(partial(order_of, lambda: NSGAN(*nets(), dynamics=Unrolled(1, lr=0.1)))):
+        assert told == ["generate", "begin", "wait", "generate", "begin", "wait"]  # it deals itself

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -93,15 +93,15 @@ class Engine(LightningModule, ABC):
         """Thousands of real images dealt so far, over all ranks."""
         return self.images / 1000
 
-    def differentiate(self, terms: Terms, movers: Sequence[str]) -> None:
+    def differentiate(self, terms: Terms, movers: Sequence[str]) -> Callable[[], None]:
         """Set these players' gradients of the sum of the terms; gradients and terms become their means over ranks.
 
         No other gradient is touched, and only the movers' cross the ranks, in one exchange: Lightning's own would send
-        every parameter.
+        every parameter. Call the result to wait for it.
         """
         parameters = self.parameters_of(movers)
         if not parameters:  # all frozen by the user
-            return
+            return nothing
         for parameter in parameters:
             parameter.grad = None
         if self._unobserved:
@@ -110,15 +110,18 @@ class Engine(LightningModule, ABC):
             unsynced = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
             with unsynced():
                 self.manual_backward(total(terms), inputs=parameters)
-        self.exchange(terms, movers)
+        return self.exchange(terms, movers)
 
-    def exchange(self, terms: Terms, movers: Sequence[str]) -> None:
-        """Replace by their means over ranks: the movers' gradients and running statistics, and the terms' values."""
+    def exchange(self, terms: Terms, movers: Sequence[str]) -> Callable[[], None]:
+        """Replace by their means over ranks: the movers' gradients and running statistics, and the terms' values.
+
+        It is begun; call the result to wait for it.
+        """
         if ranks.world_size() == 1:
-            return
-        gradients = [p.grad for p in self.parameters_of(movers) if p.grad is not None]
+            return nothing
+        gradients = [ranks.as_stored(p.grad, p) for p in self.parameters_of(movers) if p.grad is not None]
         running = running_statistics(module for name in movers for module in self.parts_of(name)[1])
-        ranks.average([*gradients, *running, *(value.detach() for value in terms.values())])
+        return ranks.average([*gradients, *running, *(value.detach() for value in terms.values())])
 
     def update(self, turn: str, terms: Terms, movers: Sequence[str]) -> Tensor:
         """Step these players' optimisers on the gradients they have, unless one of them or a term is not finite.
@@ -331,6 +334,10 @@ class Engine(LightningModule, ABC):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule(self.kimg)
         self.latest[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
+
+
+def nothing() -> None:
+    """For whoever has nothing to do, or nothing to wait for."""
 
 
 def _side(player: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zoo.dynamics import Alternating, Dynamics
-from zoo.engine import Engine
+from zoo.engine import Engine, nothing
 from zoo.freezing import Snapshot, buffers_kept, evaluating, frozen, own_buffers
 from zoo.guard import Policy
 from zoo.initial import InitFrom
@@ -270,14 +270,14 @@ class GAN(Engine):
             )
         return Batch(real, labels, z, fake, self.noise)
 
-    def play(self, turn: Turn, data: Data, *, before: Snapshot | None = None) -> None:
-        """Deal, and let the turn's movers move; `before` as in `move`."""
+    def play(self, turn: Turn, data: Data, *, dealt: Batch | None = None, **more: Any) -> None:
+        """Deal, unless that was done, and let the turn's movers move; `more` is what `move` takes."""
 
         def terms() -> Terms:
-            batch = self.deal(data, graph=turn.side == "g", samples=turn.samples)
+            batch = dealt or self.deal(data, graph=turn.side == "g", samples=turn.samples)
             return turn.terms(self.bind(batch, both=turn.side == "d"), batch)
 
-        self.move(turn, terms, before=before)
+        self.move(turn, terms, **more)
 
     def move(
         self,
@@ -286,19 +286,22 @@ class GAN(Engine):
         *,
         differentiates: Sequence[str] = (),
         before: Snapshot | None = None,
+        meanwhile: Callable[[], None] = nothing,
     ) -> None:
         """One step of the turn's movers on the sum of `terms()`; it is left out where that is not finite.
 
         All other players are frozen before the forward pass, so nothing is spent on their gradients, and their buffers
         are put back after it; players named in `differentiates` can still be differentiated through. `before` is what
-        the movers' buffers were, if a part of the forward pass is done already.
+        the movers' buffers were before a part of it was done; `meanwhile` is called while gradients cross the ranks.
         """
         mine = before or self.snapshot(turn.movers)
         others = [name for name in self.names() if name not in turn.movers]
         idle = [p for name in others if name not in differentiates for p in self.parts_of(name)[0]]
         with frozen(idle), buffers_kept(module for name in others for module in self.parts_of(name)[1]):
             values = terms()
-            self.differentiate(values, turn.movers)
+            arrived = self.differentiate(values, turn.movers)
+        meanwhile()
+        arrived()
         mine.restore(where=self.update(turn.name, values, turn.movers))
         self.finish(turn, values)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -35,17 +36,40 @@ class Alternating(Dynamics):
 
     def forward(self, gan: GAN, data: Data) -> None:
         """Play one batch."""
-        generators_turn = self.round_ends(gan)
-        for turn in gan.turns():
+        generators_turn, turns = self.round_ends(gan), gan.turns()
+        ahead: dict[str, Any] = {}
+        for turn, following in zip(turns, (*turns[1:], None), strict=True):
             if turn.side == "d":
-                self.play(gan, turn, data)
+                if generators_turn and following is not None and self._deals_ahead(following):
+                    gan.play(turn, data, meanwhile=partial(self._deal, gan, following, data, ahead))
+                else:
+                    self.play(gan, turn, data)
             elif generators_turn:
                 for _ in range(self.g_steps):
-                    self.play(gan, turn, data)
+                    self._play(gan, turn, data, ahead)
 
     def play(self, gan: GAN, turn: Turn, data: Data) -> None:
         """One move."""
         gan.play(turn, data)
+
+    def _play(self, gan: GAN, turn: Turn, data: Data, ahead: dict[str, Any]) -> None:
+        if ahead:
+            gan.play(turn, data, **ahead)
+            ahead.clear()
+        else:
+            self.play(gan, turn, data)
+
+    def _deals_ahead(self, turn: Turn) -> bool:
+        """Whether G's samples for this turn are made while D's gradients cross the ranks: they do not depend on D.
+
+        Not in a subclass with a `play` of its own, which deals itself.
+        """
+        plain = type(self).play is Alternating.play
+        return ranks.world_size() > 1 and plain and turn.side == "g" and turn.samples
+
+    def _deal(self, gan: GAN, turn: Turn, data: Data, ahead: dict[str, Any]) -> None:
+        before = gan.snapshot(turn.movers)
+        ahead.update(dealt=gan.deal(data, graph=True), before=before)
 
     def round_ends(self, gan: GAN) -> bool:
         """Whether the generator's side moves on this batch."""

@@ -42,7 +42,7 @@ class Simultaneous(Dynamics):
             for parameter, gradient in zip(mine, found, strict=True):
                 parameter.grad = gradient
         for turn, values, before in zip(turns, terms, kept, strict=True):
-            gan.exchange(values, turn.movers)
+            gan.exchange(values, turn.movers)()
             before.restore(where=gan.update(turn.name, values, turn.movers))
         for turn, values in zip(turns, terms, strict=True):
             gan.finish(turn, values)

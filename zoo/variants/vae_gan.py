@@ -187,7 +187,7 @@ class VAEGAN(EncodedGAN):
         self._look = None
         super().training_step(batch, batch_idx)
 
-    def play(self, turn: Turn, data: Data, *, before: Snapshot | None = None) -> None:
+    def play(self, turn: Turn, data: Data, **more: Any) -> None:
         """Play the turn, unless its player must wait.
 
         q(z|x) is computed once for all turns until E moves, and D's features of the data once for G and E.
@@ -198,8 +198,8 @@ class VAEGAN(EncodedGAN):
             buffers = self.snapshot(("e",))
             self._look = _Look(self.encoder(data[0]), buffers)
         if turn.name == "e" and self._look is not None:
-            before = self._look.before
-        super().play(turn, data, before=before)
+            more["before"] = self._look.before
+        super().play(turn, data, **more)
         if turn.name == "e":
             self._look = None
 

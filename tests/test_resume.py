@@ -78,10 +78,10 @@ class Trial:
                 os.dup2(silence, stream)
             move = Engine.differentiate
 
-            def differentiate(gan: Engine, *args: Any) -> None:
+            def differentiate(gan: Engine, *args: Any) -> Callable[[], None]:
                 if gan.steps == CUT - 1:
                     end()
-                move(gan, *args)
+                return move(gan, *args)
 
             Engine.differentiate = differentiate
             with suppress(BaseException):

@@ -103,7 +103,7 @@ class Checkpoints(Checkpoint):
         if trainer.strategy.broadcast(best.is_file()) and self._best_kimg is not None:
             self.best_model_path = str(best)
         self._keep_best(trainer, gan)
-        self._interrupts.listen(trainer.world_size)
+        self._interrupts.listen(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Stop if told to, now that the batch before is saved and in the log too."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.backbones import Autoencoder, DCGANDiscriminator, DCGANGenerator, DecoderGenerator
 from zoo.backbones.maps import Doubling, Flatten, Halving, Unflatten
@@ -81,6 +82,24 @@ def test_gradients_are_those_of_torch(asked: tuple[bool, bool]) -> None:
         assert len(gradients[0]) == len(gradients[1]) == asked[0] + 2 * asked[1]
         for ours, theirs in zip(*gradients, strict=True):
             assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("asked", ["weights", "images", "penalty"])
+def test_no_gradient_is_made_that_nobody_asked_for(asked: str) -> None:
+    counts = []
+    mine, plain = Halving(3, 8), nn.Conv2d(3, 8, 4, 2, 1)
+    for layer in (mine, plain):
+        x = torch.randn(2, 3, 8, 8, requires_grad=True).clone()  # the counter cannot do with a leaf
+        with FlopCounterMode(display=False) as flops:
+            y = layer(x).square().sum()
+            if asked == "weights":
+                y.backward(inputs=list(layer.parameters()))
+            else:
+                (slope,) = torch.autograd.grad(y, x, create_graph=asked == "penalty")
+            if asked == "penalty":
+                slope.square().sum().backward(inputs=list(layer.parameters()))
+        counts.append(flops.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
 def test_flatten_and_unflatten_are_each_others_inverse() -> None:

@@ -60,7 +60,7 @@ class Halving(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve maps."""
         if self.in_channels <= THIN and input.requires_grad and torch.is_grad_enabled() and _blockwise(input):
-            return _Halved.apply(input, self.weight, self.bias)
+            return _Halved.apply(*_views(input, self.weight, self.bias))
         return super().forward(input)
 
 
@@ -73,7 +73,7 @@ class Doubling(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve maps; output_size is torch's and has no use here."""
         if self.out_channels <= THIN and _blockwise(input):
-            return _Doubled.apply(input, self.weight, self.bias)
+            return _Doubled.apply(*_views(input, self.weight, self.bias))
         return super().forward(input, output_size)
 
 
@@ -98,7 +98,7 @@ class _Halved(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         (g,) = grads
-        wanted = ctx.needs_input_grad
+        wanted = _wanted(ctx)
         return (
             _Doubled.apply(g, w, None) if wanted[0] else None,
             _of_weights(x, w, g) if wanted[1] else None,
@@ -116,7 +116,7 @@ class _Doubled(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         (g,) = grads
-        wanted = ctx.needs_input_grad
+        wanted = _wanted(ctx)
         return (
             _Halved.apply(g, w, None) if wanted[0] else None,
             _of_weights(g, w, x) if wanted[1] else None,
@@ -127,6 +127,23 @@ class _Doubled(Function):
 def _blockwise(x: Tensor) -> bool:
     # Under autocast a function's operands would need casts of their own, and the kernels of bf16 gain little.
     return x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+
+
+def _views(*operands: Tensor | None) -> list[Tensor | None]:
+    return [None if x is None else x.view_as(x) for x in operands]  # since `_wanted` cannot tell of a leaf
+
+
+def _wanted(ctx: Any) -> list[bool]:
+    """Of which operands this backward pass needs the gradient; `needs_input_grad` tells of which any could."""
+
+    def asked(node: Any) -> bool:
+        try:
+            return torch._C._will_engine_execute_node(node)
+        except RuntimeError:  # a leaf, under torch.autograd.grad
+            return True
+
+    nodes = [node for node, _ in ctx.next_functions]  # none for an operand that is None, the last
+    return [needed and asked(node) for needed, node in zip(ctx.needs_input_grad, nodes, strict=False)] + [False]
 
 
 def _of_weights(image: Tensor, w: Tensor, maps: Tensor) -> Tensor:

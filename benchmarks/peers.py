@@ -46,7 +46,7 @@ class Peer:
         python: an interpreter that has the library, torch and the zoo's backbones.
         library: a name in `KNOWN`.
         setting: what it trains.
-        plain: with torch's own rectifiers and layout instead of the zoo's.
+        plain: with torch's own layers and layout instead of the zoo's.
         threads: it may use.
 
     Raises:
@@ -217,9 +217,11 @@ def write_plainly(net: nn.Module, *, inplace: bool) -> None:
     for module in net.modules():
         if isinstance(module, nn.ReLU | nn.LeakyReLU):
             module.inplace = inplace
-        for kind, plain in ((Halving, nn.Conv2d), (Doubling, nn.ConvTranspose2d), (Flatten, nn.Flatten)):
+        for kind, plain in ((Halving, nn.Conv2d), (Doubling, nn.ConvTranspose2d)):
             if isinstance(module, kind):
                 module.forward = partial(plain.forward, module)
+        if isinstance(module, Flatten):
+            module.forward = nn.Flatten().forward
         if isinstance(module, Unflatten):
             module.forward = nn.Unflatten(1, (module.channels, module.size, module.size)).forward
 

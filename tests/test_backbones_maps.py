@@ -1,5 +1,6 @@
 """Layers between vectors, maps and images: torch's own sums, by definition, in one layout throughout."""
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -23,11 +24,11 @@ def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Te
 
 def by_definition(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """x[i, j] w[k, l] goes to pixel (2i - 1 + k, 2j - 1 + l), if there is one."""
-    n, _, s, _ = x.shape
-    y = torch.zeros(n, w.shape[1], 2 * s, 2 * s, dtype=x.dtype)
-    for i, j, k, m in product(range(s), range(s), range(4), range(4)):
+    n, _, height, width = x.shape
+    y = torch.zeros(n, w.shape[1], 2 * height, 2 * width, dtype=x.dtype)
+    for i, j, k, m in product(range(height), range(width), range(4), range(4)):
         row, column = 2 * i - 1 + k, 2 * j - 1 + m
-        if 0 <= row < 2 * s and 0 <= column < 2 * s:
+        if 0 <= row < 2 * height and 0 <= column < 2 * width:
             y[:, :, row, column] += x[:, :, i, j] @ w[:, :, k, m]
     return y + b[:, None, None]
 
@@ -35,7 +36,7 @@ def by_definition(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 @pytest.mark.parametrize("channels", [1, 3, 4, 5])
 def test_doubling_is_a_transposed_convolution(channels: int) -> None:
     layer = Doubling(6, channels).double()
-    x = random(2, 6, 3, 3)
+    x = random(2, 6, 3, 5)
     assert torch.allclose(layer(x), by_definition(x, layer.weight, layer.bias), rtol=0, atol=1e-14)
 
 
@@ -172,3 +173,56 @@ def test_autocast_takes_torch_s_own_kernels() -> None:
         assert torch.equal(layer(x), plain(x))
         layer(x).float().sum().backward()
     assert x.grad is not None
+
+
+def test_a_graph_without_autocast_is_differentiated_without_it() -> None:
+    """As torch's own does, whatever the backward pass runs in: a penalty is made in float32 under bf16-mixed."""
+    for mine, plain in ((Halving(3, 8), nn.Conv2d(3, 8, 4, 2, 1)), (Doubling(8, 3), nn.ConvTranspose2d(8, 3, 4, 2, 1))):
+        plain.load_state_dict(mine.state_dict())
+        gradients = []
+        for layer in (mine, plain):
+            x = random(2, layer.in_channels, 8, 8, dtype=torch.float32).requires_grad_()
+            (slope,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+            loss = slope.square().sum()
+            with torch.autocast("cpu", torch.bfloat16):
+                gradients.append(torch.autograd.grad(loss, [x, layer.weight]))
+        for ours, theirs in zip(*gradients, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("make", [
+    lambda: DCGANGenerator((3, 8, 8), latent_dim=4, width=8, norm="none"),
+    lambda: nn.Sequential(DCGANGenerator((3, 8, 8), latent_dim=4, width=8, norm="none"), Halving(3, 2), Flatten()),
+])  # fmt: skip
+def test_torch_func_sees_through_them(make: Callable[[], nn.Module]) -> None:
+    net = make().double()
+    for module in net.modules():
+        if hasattr(module, "twice"):
+            module.twice = False  # rectifiers that are differentiated twice are none of this test's
+    z = random(2, 4)
+    by_torch = torch.func.jacrev(lambda z: net(z).flatten())(z)
+    rows = [torch.autograd.grad(net(z).flatten()[i], z)[0] for z in [z.clone().requires_grad_()] for i in range(8)]
+    assert torch.allclose(by_torch[:8], torch.stack(rows))
+    assert torch.allclose(torch.func.vmap(net)(z[:, None])[:, 0], net(z))
+    z.requires_grad_()
+    out = net(z).flatten()[:8]
+    (batched,) = torch.autograd.grad(out, z, torch.eye(8, dtype=torch.float64), is_grads_batched=True)
+    assert torch.allclose(batched, by_torch[:8])
+
+
+def test_an_odd_side_is_torchs() -> None:
+    layer, plain = Halving(3, 8), nn.Conv2d(3, 8, 4, 2, 1)
+    plain.load_state_dict(layer.state_dict())
+    for shape in ((2, 3, 9, 9), (2, 3, 8, 12)):
+        x = random(*shape, dtype=torch.float32).requires_grad_()
+        ours, theirs = (torch.autograd.grad(net(x).square().sum(), x)[0] for net in (layer, plain))
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_what_flatten_returns_can_be_written_over() -> None:
+    for shape in ((2, 1, 4, 4), (2, 4, 1, 1), (2, 4, 3, 3)):
+        x = random(*shape).contiguous(memory_format=LAST).requires_grad_()
+        y = Flatten()(x * 1)
+        assert torch.equal(y.mul_(2), 2 * x.flatten(1))
+        y.sum().backward()
+        assert torch.equal(x.grad, torch.full_like(x, 2))

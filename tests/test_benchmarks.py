@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from benchmarks.flops import Cost
 from benchmarks.loops import LOOPS, Deal, Loop
-from benchmarks.loops.base import Player
+from benchmarks.loops.base import Player, first_of
+from benchmarks.peers import write_plainly
 from benchmarks.setting import Setting
 from benchmarks.statistics import interval, summary
 from tests.games import fit
@@ -160,3 +161,23 @@ def test_nothing_imports_the_benchmarks_and_no_loop_imports_the_zoo() -> None:
         assert "benchmarks" not in imported(path), path
     for path in ROOT.glob("benchmarks/loops/*.py"):
         assert not imported(path) & {"zoo", "lightning", "datamodules"}, path
+
+
+@pytest.mark.parametrize("variant", ["nsgan", "sngan", "began"])
+def test_written_plainly_a_network_is_torchs_own(variant: str) -> None:
+    networks = Setting(variant, width=8, size=16).bare_networks()
+    z = torch.randn(4, networks["generator"].latent_dim)
+    said = []
+    for net in networks.values():
+        net.eval()
+    for plainly in (False, True):
+        for net in networks.values() if plainly else ():
+            write_plainly(net, inplace=False)
+        said.append(first_of(networks["discriminator"](networks["generator"](z))))
+    assert torch.allclose(*said, rtol=1e-5, atol=1e-6)
+    seen, left = set(), [said[1].grad_fn]
+    while left:
+        node = left.pop()
+        seen.add(type(node).__module__)
+        left += [following for following, _ in node.next_functions if following is not None]
+    assert {name for name in seen if name.startswith("zoo")} == set()

@@ -1,6 +1,8 @@
 """Two processes with half a batch each take the steps of one process with all of it, whatever they play."""
 
+import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache, partial
 from typing import Any
 
@@ -47,6 +49,7 @@ from zoo.stabilizers import (
     WeightClip,
     WeightPenalty,
 )
+from zoo.types import Turn
 from zoo.variants import variants
 from zoo.variants.ebgan import EBGAN
 from zoo.variants.nsgan import NSGAN
@@ -240,15 +243,91 @@ def order_of(make: Callable[..., GAN]) -> list[str]:
     return told
 
 
-def test_samples_are_made_while_gradients_of_the_discriminator_cross_the_ranks() -> None:
-    usual = ["generate", "begin", "generate", "wait", "begin", "wait"]
-    for told in together(partial(order_of, lambda: NSGAN(*nets()))):
-        assert told == usual
-    twice = [*usual, "generate", "begin", "wait"]
-    for told in together(partial(order_of, lambda: NSGAN(*nets(), dynamics=Alternating(g_steps=2)))):
-        assert told == twice
-    for told in together(partial(order_of, lambda: NSGAN(*nets(), dynamics=Unrolled(1, lr=0.1)))):
-        assert told == ["generate", "begin", "wait", "generate", "begin", "wait"]  # it deals itself
+class PlaysItself(NSGAN):
+    """Its `play` hands nothing on."""
+
+    def play(self, turn: Turn, data: Any) -> None:
+        super().play(turn, data)
+
+
+class OthersMove(NSGAN):
+    """G stands still while another player of its side moves."""
+
+    def __init__(self, *networks: nn.Module) -> None:
+        self.__dict__["offset"] = nn.Linear(1, 1)
+        super().__init__(*networks)
+        self.offset = self.__dict__.pop("offset")
+
+    def turns(self) -> tuple[Turn, ...]:
+        return *super().turns()[:1], Turn("o", ("o",), self.o_turn, side="g")
+
+    def players(self) -> dict[str, nn.Module]:
+        return {**super().players(), "o": self.offset}
+
+    def o_turn(self, critic: Any, batch: Any) -> dict[str, torch.Tensor]:
+        return {"adversarial": self.g_loss(critic(batch.fake, "fake").score + self.offset.bias)}
+
+
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (lambda: NSGAN(*nets()), "generate begin generate wait begin wait"),
+        (
+            lambda: NSGAN(*nets(), dynamics=Alternating(g_steps=2)),
+            "generate begin generate wait begin wait generate begin wait",
+        ),
+        (lambda: NSGAN(*nets(), dynamics=Unrolled(1, lr=0.1)), "generate begin wait generate begin wait"),
+        (lambda: PlaysItself(*nets()), "generate begin wait generate begin wait"),
+        (lambda: OthersMove(*nets()), "generate begin wait generate begin wait"),
+    ],
+    ids=["once", "twice", "its own dynamics", "its own play", "another mover"],
+)
+def test_samples_are_made_while_gradients_of_the_discriminator_cross_the_ranks(
+    make: Callable[[], GAN], order: str
+) -> None:
+    for told in together(partial(order_of, make)):
+        assert told == order.split()
+
+
+def left_out() -> dict[str, torch.Tensor]:
+    """G's state after a batch whose move of G was not finite."""
+
+    class Poisoned(NSGAN):
+        def g_loss(self, d_fake: torch.Tensor) -> torch.Tensor:
+            return super().g_loss(d_fake) * float("nan")
+
+    torch.manual_seed(0)
+    gan = Poisoned(*nets(g_norm="batch"), nonfinite="skip")
+    before = {name: value.clone() for name, value in gan.generator.state_dict().items()}
+    run = trainer(devices=2, strategy="ddp")
+    loader = TensorLoader(torch.randn(8, 2), None, batch_size=4, rank=run.global_rank, world_size=2, shuffle=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says so
+        run.fit(gan, loader)
+    after = gan.generator.state_dict()
+    return {name: torch.equal(value, after[name]) for name, value in before.items()}
+
+
+def test_a_move_that_was_dealt_ahead_and_is_left_out_changes_nothing() -> None:
+    for same in together(left_out):
+        assert all(same.values())
+        assert any("running_mean" in name for name in same)
+
+
+def abandoned() -> str:
+    """What rank 0 hears when rank 1 is gone before an exchange ends."""
+    if torch.distributed.get_rank() == 1:
+        return ""
+    torch.distributed.set_timeout(timedelta(seconds=1))
+    try:
+        ranks.average([torch.zeros(3)])()
+    except RuntimeError as error:
+        return type(error).__name__
+    return "nothing"
+
+
+def test_a_failed_exchange_has_a_name() -> None:
+    assert together(abandoned) == ["ExchangeError", ""]
 
 
 def broadcasts(listens: bool) -> tuple[int, bool]:

@@ -153,10 +153,7 @@ class GAN(Engine):
 
     def turns(self) -> tuple[Turn, ...]:
         """The kinds of move, in the order in which a round plays them."""
-        return (
-            Turn("d", ("d",), self.d_turn, side="d"),
-            Turn("g", ("g",), self.g_turn, side="g"),
-        )
+        return Turn("d", ("d",), self.d_turn, side="d"), Turn("g", ("g",), self.g_turn, side="g")
 
     def d_turn(self, critic: Critic, batch: Batch, name: str = "d") -> Terms:
         """All of D's terms on a batch: the objective's and the stabilizers'."""
@@ -271,7 +268,7 @@ class GAN(Engine):
         return Batch(real, labels, z, fake, self.noise)
 
     def play(self, turn: Turn, data: Data, *, dealt: Batch | None = None, **more: Any) -> None:
-        """Deal, unless that was done, and let the turn's movers move; `more` is what `move` takes."""
+        """Deal, unless that was done, and let the turn's movers move; `more` is for `move`, an override hands it on."""
 
         def terms() -> Terms:
             batch = dealt or self.deal(data, graph=turn.side == "g", samples=turn.samples)
@@ -292,7 +289,7 @@ class GAN(Engine):
 
         All other players are frozen before the forward pass, so nothing is spent on their gradients, and their buffers
         are put back after it; players named in `differentiates` can still be differentiated through. `before` is what
-        the movers' buffers were before a part of it was done; `meanwhile` is called while gradients cross the ranks.
+        the movers' buffers were, if part of the pass is done; `meanwhile` is called while gradients cross the ranks.
         """
         mine = before or self.snapshot(turn.movers)
         others = [name for name in self.names() if name not in turn.movers]
@@ -302,6 +299,7 @@ class GAN(Engine):
             arrived = self.differentiate(values, turn.movers)
         meanwhile()
         arrived()
+        del arrived  # and what crossed
         mine.restore(where=self.update(turn.name, values, turn.movers))
         self.finish(turn, values)
 

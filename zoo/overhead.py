@@ -1,4 +1,4 @@
-"""What a fit is spared around its steps: empty profiles, a look for recording GPUs, memory zeroed again and again."""
+"""What a fit is spared around its steps: empty profiles, vain looks at GPUs and signatures, zeroed memory."""
 
 from __future__ import annotations
 

@@ -8,6 +8,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
+class ExchangeError(RuntimeError):
+    """Another rank did not answer."""
+
+
 def world_size() -> int:
     """Number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
@@ -101,7 +105,10 @@ def average(values: list[Tensor]) -> Callable[[], None]:
     exchange = dist.all_reduce(flat, async_op=True)
 
     def finish() -> None:
-        exchange.wait()
+        try:
+            exchange.wait()
+        except RuntimeError as error:
+            raise ExchangeError(str(error)) from error
         with torch.no_grad():
             flat.div_(world_size())
             for value, part in zip(values, torch.split(flat, [v.numel() for v in values]), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,32 +41,34 @@ class Alternating(Dynamics):
         ahead: dict[str, Any] = {}
         for turn, following in zip(turns, (*turns[1:], None), strict=True):
             if turn.side == "d":
-                if generators_turn and following is not None and self._deals_ahead(following):
+                if generators_turn and following is not None and self._deals_ahead(gan, following):
                     gan.play(turn, data, meanwhile=partial(self._deal, gan, following, data, ahead))
                 else:
                     self.play(gan, turn, data)
             elif generators_turn:
                 for _ in range(self.g_steps):
-                    self._play(gan, turn, data, ahead)
+                    self._play_dealt(gan, turn, data, ahead)
 
     def play(self, gan: GAN, turn: Turn, data: Data) -> None:
         """One move."""
         gan.play(turn, data)
 
-    def _play(self, gan: GAN, turn: Turn, data: Data, ahead: dict[str, Any]) -> None:
+    def _play_dealt(self, gan: GAN, turn: Turn, data: Data, ahead: dict[str, Any]) -> None:
         if ahead:
             gan.play(turn, data, **ahead)
             ahead.clear()
         else:
             self.play(gan, turn, data)
 
-    def _deals_ahead(self, turn: Turn) -> bool:
+    def _deals_ahead(self, gan: GAN, turn: Turn) -> bool:
         """Whether G's samples for this turn are made while D's gradients cross the ranks: they do not depend on D.
 
-        Not in a subclass with a `play` of its own, which deals itself.
+        Not where the dynamics have a `play` of their own, nor where that of the game does not hand on what it is given.
         """
-        plain = type(self).play is Alternating.play
-        return ranks.world_size() > 1 and plain and turn.side == "g" and turn.samples
+        if ranks.world_size() == 1 or type(self).play is not Alternating.play:
+            return False
+        handed_on = any(p.kind is p.VAR_KEYWORD for p in signature(gan.play).parameters.values())
+        return handed_on and turn.side == "g" and "g" in turn.movers and turn.samples
 
     def _deal(self, gan: GAN, turn: Turn, data: Data, ahead: dict[str, Any]) -> None:
         before = gan.snapshot(turn.movers)

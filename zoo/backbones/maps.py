@@ -129,6 +129,8 @@ def _transformed(x: Tensor) -> bool:
 
 
 def _in_functorch(x: Tensor) -> bool:
+    if torch.compiler.is_compiling():  # which stops at such questions
+        return False
     many: bool = torch._C._functorch.is_legacy_batchedtensor(x)  # of torch.autograd.grad's is_grads_batched
     return many or torch._C._are_functorch_transforms_active()
 

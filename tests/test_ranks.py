@@ -289,8 +289,8 @@ def test_samples_are_made_while_gradients_of_the_discriminator_cross_the_ranks(
         assert told == order.split()
 
 
-def left_out() -> dict[str, torch.Tensor]:
-    """G's state after a batch whose move of G was not finite."""
+def left_out() -> dict[str, bool]:
+    """Which of G's tensors are the same after a batch whose move of G was not finite."""
 
     class Poisoned(NSGAN):
         def g_loss(self, d_fake: torch.Tensor) -> torch.Tensor:

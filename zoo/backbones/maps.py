@@ -3,8 +3,8 @@
 A layout is lost where a vector becomes a map or a map a vector, on the way forward or back: what follows then works on
 two layouts at once, four times as slowly. `Unflatten` and `Flatten` put it right.
 
-A convolution's kernels on a CPU work on 16 channels at once, and a transposed convolution to an image has three: two
-thirds of a generator's last layer are spent on nothing. With a kernel of 4 and a stride of 2 every 2x2 block of pixels
+A convolution's kernels on a CPU work on 16 channels at once, and a transposed convolution to an image has three: most
+of a generator's last layer is spent on nothing. With a kernel of 4 and a stride of 2 every 2x2 block of pixels
 comes from a 2x2 window of the map, so a transposed convolution of 2x2 kernels to four times the channels gives the same
 sums, which are then put where they belong. `Doubling` does so; `Halving`, whose gradient with respect to an image is
 that very operation, on the way back. Sums are taken in another order than torch takes them in.
@@ -63,7 +63,7 @@ class Halving(nn.Conv2d):
         even = input.shape[-1] % 2 == input.shape[-2] % 2 == 0
         differentiated = input.requires_grad and torch.is_grad_enabled()
         if self.in_channels <= THIN and even and differentiated and _blockwise(input):
-            return _halved(*_views(input, self.weight, self.bias))
+            return _Halved.apply(*_views(input, self.weight, self.bias))
         return super().forward(input)
 
 
@@ -76,7 +76,7 @@ class Doubling(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve maps; output_size is torch's and has no use here."""
         if self.out_channels <= THIN and _blockwise(input):
-            return _doubled(*_views(input, self.weight, self.bias))
+            return _Doubled.apply(*_views(input, self.weight, self.bias))
         return super().forward(input, output_size)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,7 @@ class Alternating(Dynamics):
         """
         if ranks.world_size() == 1 or type(self).play is not Alternating.play:
             return False
-        handed_on = any(p.kind is p.VAR_KEYWORD for p in signature(gan.play).parameters.values())
-        return handed_on and turn.side == "g" and "g" in turn.movers and turn.samples
+        return turn.side == "g" and "g" in turn.movers and turn.samples and _hands_on(type(gan).play)
 
     def _deal(self, gan: GAN, turn: Turn, data: Data, ahead: dict[str, Any]) -> None:
         before = gan.snapshot(turn.movers)
@@ -81,6 +81,11 @@ class Alternating(Dynamics):
     def extra_repr(self) -> str:
         """The step counts, for printing."""
         return f"d_steps={self.d_steps}, g_steps={self.g_steps}"
+
+
+@cache
+def _hands_on(play: Callable[..., None]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in signature(play).parameters.values())
 
 
 class CriticWarmup(Alternating):

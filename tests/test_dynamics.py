@@ -199,6 +199,45 @@ def test_inner_steps_are_those_of_the_optimizer_itself() -> None:
         assert not torch.equal(state[name], gan.discriminator.get_parameter(name))
 
 
+class Tied(nn.Module):
+    """Two layers that share a weight and a buffer, on points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1)
+        self.second.weight = self.first.weight
+        self.first.register_buffer("shift", torch.tensor([0.5, -0.25]))
+        self.second.register_buffer("shift", self.first.shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.first, self.second):
+            x = torch.tanh(layer(x) + layer.shift)
+        return self.head(x).squeeze(1)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_layers_of_d_that_share_a_weight_share_it_in_the_unrolled_steps(freeze: bool) -> None:
+    """Two steps of torch's SGD on a copy of D, whose gradient of the shared weight comes from both layers."""
+    tied = Tied()
+    tied.first.weight.requires_grad_(not freeze)
+    gan = UnrolledGAN(networks()[0], tied, dynamics=Unrolled(2, lr=0.3))
+    fit(gan, points(1))
+    batch = gan.deal(points(1)[0], graph=True)
+    state = gan.dynamics.unroll(gan, batch)
+    twin = copy.deepcopy(tied)
+    sgd = torch.optim.SGD([p for p in twin.parameters() if p.requires_grad], lr=0.3)
+    for _ in range(2):
+        sgd.zero_grad()
+        gan.d_loss(twin(batch.real), twin(batch.fake.detach())).backward()
+        sgd.step()
+    for at in ("first", "second"):
+        torch.testing.assert_close(state[f"{at}.weight"], twin.first.weight, rtol=1e-5, atol=1e-7)
+        assert torch.equal(state[f"{at}.shift"], tied.first.shift)
+        assert state[f"{at}.shift"] is not tied.first.shift
+    assert torch.equal(twin.first.weight, tied.first.weight) == freeze
+    torch.testing.assert_close(gan.critic(batch.real, state=state).score, twin(batch.real))
+
+
 @pytest.mark.parametrize("lr", [0.1, None])
 def test_the_generators_turn_leaves_d_and_its_optimizer_as_they_were(lr: float | None, monkeypatch) -> None:
     gan = UnrolledGAN(*networks(d_norm="batch"), dynamics=Unrolled(3, lr=lr))

@@ -32,7 +32,7 @@ ALLOWED = {
     "zoo.penalties": {"zoo.noise", "zoo.ranks"},
     "zoo.types": {"zoo.noise"},
     "zoo.freezing": set(),
-    "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks"},
+    "zoo.dynamics": {"zoo.dynamics", "zoo.types", "zoo.ranks", "zoo.freezing"},
     "zoo.stabilizers": {"zoo.stabilizers", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.ranks"},
     "zoo.guard": {"zoo.freezing", "zoo.types"},
     "zoo.resuming": {"zoo.ranks", "zoo.types"},

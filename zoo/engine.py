@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from zoo import ranks
-from zoo.freezing import Snapshot, freeze, running_statistics
+from zoo.freezing import Snapshot, freeze, running_statistics, unset
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
 from zoo.noise import Noise
@@ -67,7 +67,7 @@ class Engine(LightningModule, ABC):
         self.latest: dict[str, Tensor | float] = {}
         self.verdicts: dict[str, dict[str, Verdict]] = {}  # the last of each turn: "real" and "fake", detached
         self._kept: dict[str, Any] | None = None  # from a checkpoint, until training goes on
-        self._parts: dict[str, tuple[list[nn.Parameter], list[nn.Module]]] = {}
+        self._parts: dict[tuple[str, ...], tuple[list[nn.Parameter], list[nn.Module]]] = {}
         self._names: list[str] = []
         self._unobserved = False  # whether Lightning has no part in backward passes and steps
 
@@ -120,7 +120,7 @@ class Engine(LightningModule, ABC):
         if ranks.world_size() == 1:
             return nothing
         gradients = [ranks.as_stored(p.grad, p) for p in self.parameters_of(movers) if p.grad is not None]
-        running = running_statistics(module for name in movers for module in self.parts_of(name)[1])
+        running = running_statistics(self.parts_of(*movers)[1])
         return ranks.average([*gradients, *running, *(value.detach() for value in terms.values())])
 
     def update(self, turn: str, terms: Terms, movers: Sequence[str]) -> Tensor:
@@ -131,10 +131,11 @@ class Engine(LightningModule, ABC):
         """
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         left_out = self.guard.watch(turn, self.images, terms, () if scaled else self.parameters_of(movers))
+        takes_it = scaled or unset(left_out)
         for name in movers:
             optimizer = self.optimizer_of(name)
             self._set_rate(name, optimizer)
-            with nullcontext() if scaled else withheld(optimizer, left_out):
+            with nullcontext() if takes_it else withheld(optimizer, left_out):
                 if self._unobserved:
                     self.on_before_optimizer_step(optimizer)
                     optimizer.step()
@@ -144,18 +145,19 @@ class Engine(LightningModule, ABC):
 
     def snapshot(self, movers: Sequence[str]) -> Snapshot:
         """These players' buffers as they are."""
-        return Snapshot(module for name in movers for module in self.parts_of(name)[1])
+        return Snapshot(self.parts_of(*movers)[1])
 
     def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]:
         """What these players would move: their parameters that are not frozen."""
-        return [p for name in movers for p in self.parts_of(name)[0] if p.requires_grad]
+        return [p for p in self.parts_of(*movers)[0] if p.requires_grad]
 
-    def parts_of(self, name: str) -> tuple[list[nn.Parameter], list[nn.Module]]:
-        """The parameters of a player, or of a submodule, and its modules that have buffers; looked up once a fit."""
-        if name not in self._parts:
-            net = self.players().get(name) or self.get_submodule(name)
-            self._parts[name] = list(net.parameters()), [m for m in net.modules() if m._buffers]
-        return self._parts[name]
+    def parts_of(self, *names: str) -> tuple[list[nn.Parameter], list[nn.Module]]:
+        """The parameters of players, or of submodules, and their modules that have buffers; looked up once a fit."""
+        if names not in self._parts:
+            nets = [self.players().get(name) or self.get_submodule(name) for name in names]
+            modules = [module for net in nets for module in net.modules()]
+            self._parts[names] = [p for net in nets for p in net.parameters()], [m for m in modules if m._buffers]
+        return self._parts[names]
 
     def freeze_parts(self, names: Sequence[str]) -> None:
         """Keep modules or parameters as they are for good, see `zoo.freezing.freeze`; checkpoints remember them."""

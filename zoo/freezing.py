@@ -59,12 +59,12 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """No gradients for these parameters; what was frozen before stays so after."""
     parameters = [p for p in parameters if p.requires_grad]
     for parameter in parameters:
-        parameter.requires_grad_(False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in parameters:
-            parameter.requires_grad_(True)
+            parameter.requires_grad = True
 
 
 def visible(x: Tensor) -> bool:
@@ -96,7 +96,7 @@ class Snapshot:
 
 def own_buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
     """The buffers that these modules hold themselves, one module after the other."""
-    return [buffer for module in modules for buffer in module.buffers(recurse=False)]
+    return [buffer for module in modules for buffer in module._buffers.values() if buffer is not None]
 
 
 def running_statistics(modules: Iterable[nn.Module]) -> list[Tensor]:
@@ -112,14 +112,17 @@ def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
     tracking = [m for m in keeping if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     asleep = set(tracking)
     saved = Snapshot(m for m in keeping if m not in asleep)
-    for norm in tracking:
-        norm.track_running_stats = False
+    _track(tracking, False)
     try:
         yield
     finally:
-        for norm in tracking:
-            norm.track_running_stats = True
+        _track(tracking, True)
         saved.restore()
+
+
+def _track(norms: list[_BatchNorm], tracks: bool) -> None:
+    for norm in norms:
+        norm.__dict__["track_running_stats"] = tracks  # a module would first look whether it is a parameter
 
 
 @contextmanager

@@ -193,8 +193,8 @@ class GAN(Engine):
     ) -> Verdict:
         """The one door to D: perturb x (N, ...), then score it.
 
-        `state` stands in for D's parameters and buffers, as names to tensors, and D itself stays as it is. `judge`
-        stands in for D where a paper has two.
+        `state` stands in for D's parameters and buffers, as names to tensors, all names of those that have several,
+        and D itself stays as it is. `judge` stands in for D where a paper has two.
         """
         return self._score(self._perturbed(x, role), given, state, judge)
 
@@ -205,9 +205,9 @@ class GAN(Engine):
 
     def _score(self, x: Tensor, given: tuple[Tensor, ...], state: State | None, judge: nn.Module | None) -> Verdict:
         net = self.discriminator if judge is None else judge
-        said = net(x, *given) if state is None else functional_call(net, state, (x, *given))
+        said = net(x, *given) if state is None else functional_call(net, state, (x, *given), tie_weights=False)
         score, features = said if isinstance(said, tuple) else (said, {})
-        score = score.reshape(len(x))
+        score = score if score.shape == x.shape[:1] else score.reshape(len(x))
         return Verdict(score.float() if score.dtype in (torch.float16, torch.bfloat16) else score, features)
 
     def bind(
@@ -293,8 +293,8 @@ class GAN(Engine):
         """
         mine = before or self.snapshot(turn.movers)
         others = [name for name in self.names() if name not in turn.movers]
-        idle = [p for name in others if name not in differentiates for p in self.parts_of(name)[0]]
-        with frozen(idle), buffers_kept(module for name in others for module in self.parts_of(name)[1]):
+        idle = [name for name in others if name not in differentiates]
+        with frozen(self.parts_of(*idle)[0]), buffers_kept(self.parts_of(*others)[1]):
             values = terms()
             arrived = self.differentiate(values, turn.movers)
         meanwhile()

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch._utils import _flatten_dense_tensors
 from torch.optim import Optimizer
 
 from zoo import freezing
@@ -54,7 +53,7 @@ class Guard:
         moving = [p for p in parameters if p.grad is not None]
         gradients = [p.grad for p in moving if p.grad is not None]
         told = [value.detach() for value in terms.values()]
-        if freezing.visible(told[0]) and all(map(math.isfinite, (*told, *_squares(gradients)))):
+        if freezing.visible(told[0]) and all(map(math.isfinite, (*told, *_sizes(gradients)))):
             return self._nothing
         norms = torch._foreach_norm(gradients) if gradients else ()
         values = torch.stack([*told, *norms])
@@ -84,9 +83,7 @@ def withheld(optimizer: Optimizer, left_out: Tensor) -> Iterator[None]:
     A fused optimiser skips it as it does for a loss scaler, to the bit. Any other takes it on gradients of zero, which
     moves weights only by momentum and weight decay.
     """
-    if freezing.unset(left_out):
-        yield
-    elif getattr(optimizer, "_step_supports_amp_scaling", False):
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = left_out  # type: ignore[attr-defined]
         try:
             yield
@@ -101,10 +98,10 @@ def withheld(optimizer: Optimizer, left_out: Tensor) -> Iterator[None]:
         yield
 
 
-def _squares(gradients: list[Tensor]) -> Iterator[Tensor]:
-    """Scalars that are all finite only if the gradients' norms are: on a CPU, products of vectors take half the time.
+def _sizes(gradients: list[Tensor]) -> Iterator[Tensor]:
+    """Scalars that are all finite only if the gradients' norms are.
 
-    A large gradient's own square; the small ones are copied into one vector, since each call takes as long as they.
+    A large gradient's own square, which on a CPU takes half as long as its norm; the norms of all others in one call.
     """
     small = []
     for gradient in gradients:
@@ -114,8 +111,7 @@ def _squares(gradients: list[Tensor]) -> Iterator[Tensor]:
         else:
             yield torch.dot(line, line)
     if small:
-        line = _flatten_dense_tensors(small)  # type: ignore[no-untyped-call]
-        yield torch.dot(line, line)
+        yield from torch._foreach_norm(small)
 
 
 def _flat(x: Tensor) -> Tensor | None:

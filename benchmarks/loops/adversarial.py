@@ -282,7 +282,7 @@ class Unrolled(TwoPlayers):
     def loss_at(self, theta: tuple[Tensor, ...], real: Tensor, fake: Tensor) -> Tensor:
         """L_D with other parameters."""
         state = dict(zip(self.names, theta, strict=True))
-        d_real, d_fake = (functional_call(self.D, state, (x,))[0] for x in (real, fake))
+        d_real, d_fake = (functional_call(self.D, state, (x,), tie_weights=False)[0] for x in (real, fake))
         return self.d_loss(d_real, d_fake)
 
 

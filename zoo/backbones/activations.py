@@ -19,36 +19,38 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 
-class ReLU(nn.ReLU):
+class _Rectifying(nn.Module):
+    twice = True
+    negative_slope = 0.0
+    inplace: bool
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Rectify x of any shape."""
+        compiling = torch.compiler.is_compiling()
+        inplace = self.inplace and (compiling or not input._is_view())  # no compiler copies a view
+        if self.twice and input.requires_grad and torch.is_grad_enabled():
+            return _Rectifier.apply(input, self.negative_slope, inplace and not compiling)  # which could not trace it
+        return _rectified(input, self.negative_slope, inplace)
+
+
+class ReLU(_Rectifying, nn.ReLU):
     """max(0, x), as `torch.nn.ReLU` gives it, derivatives included.
 
     `twice` tells whether its gradient will be differentiated. A view, which autograd would copy, is not written over.
     """
 
-    twice = True
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Rectify x of any shape."""
-        return _rectify(input, 0.0, self.twice, self.inplace)
-
-
-class LeakyReLU(nn.LeakyReLU):
+class LeakyReLU(_Rectifying, nn.LeakyReLU):
     """max(0, x) + negative_slope · min(0, x), as `torch.nn.LeakyReLU` gives it, derivatives included.
 
     `twice` and `inplace` as in `ReLU`. Raises ValueError for a negative slope below 0, where the sign of the result
     does not tell that of x.
     """
 
-    twice = True
-
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         if negative_slope < 0:
             raise ValueError(f"LeakyReLU: negative_slope is {negative_slope}; it must be at least 0")
         super().__init__(negative_slope, inplace)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Rectify x of any shape."""
-        return _rectify(input, self.negative_slope, self.twice, self.inplace)
 
 
 class _Rectifier(Function):
@@ -65,14 +67,6 @@ class _Rectifier(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (y,) = ctx.saved_tensors
         return torch.ops.aten.leaky_relu_backward(grads[0], y.detach(), ctx.slope, True), None, None
-
-
-def _rectify(x: Tensor, slope: float, twice: bool, inplace: bool) -> Tensor:
-    compiling = torch.compiler.is_compiling()
-    inplace = inplace and (compiling or not x._is_view())  # no compiler copies a view
-    if twice and x.requires_grad and torch.is_grad_enabled():
-        return _Rectifier.apply(x, slope, inplace and not compiling)  # which could not trace it
-    return _rectified(x, slope, inplace)
 
 
 def _rectified(x: Tensor, slope: float, inplace: bool) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from zoo import ranks
+from zoo import freezing, ranks
 from zoo.dynamics.alternating import Alternating
 from zoo.dynamics.base import at_least, two_players
 from zoo.types import Batch, Data, State, Terms, Turn, total
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.gan import GAN
 
 Rule = Callable[[list[Tensor], list[Tensor]], list[Tensor]]  # parameters and gradients to new parameters
+_Tensor = TypeVar("_Tensor", bound=Tensor)
 _Tensors = list[Tensor] | tuple[Tensor, ...]
 _TINY = 1e-36
 
@@ -119,21 +120,25 @@ class Unrolled(Alternating):
     def unroll(self, gan: GAN, batch: Batch) -> State:
         """D's parameters after k steps on the batch, with the graph of those steps, and throw-away buffers."""
         net = gan.discriminator
-        buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-        fixed = {name: p.detach() for name, p in net.named_parameters() if not p.requires_grad}
-        movers = {name: p for name, p in net.named_parameters() if p.requires_grad}
-        moving = {name: p.detach().requires_grad_() for name, p in movers.items()}
-        step = self._rule(gan, list(movers.values()))
+        names = _names(net.named_parameters(remove_duplicate=False))
+        still = {name: p.detach() for p in names if not p.requires_grad for name in names[p]}
+        for buffer, known in _names(net.named_buffers(remove_duplicate=False)).items():
+            still |= dict.fromkeys(known, buffer.clone())
+        movers = [p for p in names if p.requires_grad]
+        at = [p.detach().requires_grad_() for p in movers]
+        step = self._rule(gan, movers)
         d_turn = two_players(gan, self)[0]
         seen = dict(gan.verdicts)
+
+        def state() -> State:
+            return still | {name: value for p, value in zip(movers, at, strict=True) for name in names[p]}
+
         for _ in range(self.k):
-            critic = gan.bind(batch, {**moving, **fixed, **buffers})
-            loss = total(d_turn.terms(critic, batch))
-            gradients = torch.autograd.grad(loss, list(moving.values()), create_graph=True, materialize_grads=True)
-            stepped = step(list(moving.values()), ranks.mean_with_graph(list(gradients)))
-            moving = dict(zip(moving, stepped, strict=True))
+            loss = total(d_turn.terms(gan.bind(batch, state()), batch))
+            gradients = torch.autograd.grad(loss, at, create_graph=True, materialize_grads=True)
+            at = step(at, ranks.mean_with_graph(list(gradients)))
         gan.verdicts = seen
-        return {**moving, **fixed, **buffers}
+        return state()
 
     def _terms(self, gan: GAN, turn: Turn, data: Data) -> Terms:
         batch = gan.deal(data, graph=True)
@@ -158,7 +163,7 @@ class Unrolled(Alternating):
 
 
 class DifferentiableAdam:
-    """Adam's steps (Kingma & Ba 2015, algorithm 1), differentiable, from a copy of an optimiser's moments.
+    """Adam's steps (Kingma & Ba 2015, algorithm 1), differentiable, from an optimiser's moments, which it leaves.
 
     Args:
         states: what `torch.optim.Adam` keeps for each parameter; empty before its first step.
@@ -170,9 +175,10 @@ class DifferentiableAdam:
     def __init__(self, states: list[dict[str, Tensor]], lr: float, betas: tuple[float, float], eps: float) -> None:
         self.lr, self.betas, self.eps = lr, betas, eps
         zero = torch.zeros(())
-        self.steps = (states[0].get("step", zero) if states else zero).double()  # on the device: nobody waits for it
-        self.first: _Tensors = [state.get("exp_avg", zero).clone() for state in states]
-        self.second: _Tensors = [state.get("exp_avg_sq", zero).clone() for state in states]
+        steps = states[0].get("step", zero) if states else zero
+        self.steps = float(steps) if freezing.visible(steps) else steps.double()  # elsewhere nobody waits for it
+        self.first: _Tensors = [state.get("exp_avg", zero) for state in states]
+        self.second: _Tensors = [state.get("exp_avg_sq", zero) for state in states]
 
     def __call__(self, at: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         """The parameters after one more step."""
@@ -182,11 +188,19 @@ class DifferentiableAdam:
         beta1, beta2 = self.betas
         self.first = _mean(self.first, gradients, beta1)
         self.second = _mean(self.second, torch._foreach_mul(gradients, gradients), beta2)
-        rate, scale = self.lr / (1 - beta1**self.steps), (1 - beta2**self.steps).sqrt()
+        rate, scale = self.lr / (1 - beta1**self.steps), (1 - beta2**self.steps) ** 0.5
         # the root's slope is infinite at 0, where an entry never had a gradient; there it is cut off
         root = torch._foreach_div(torch._foreach_sqrt(torch._foreach_clamp_min(self.second, _TINY)), scale)
         change = torch._foreach_div(torch._foreach_mul(self.first, rate), torch._foreach_add(root, self.eps))
         return list(torch._foreach_sub(at, change))
+
+
+def _names(named: Iterable[tuple[str, _Tensor]]) -> dict[_Tensor, list[str]]:
+    """All that each tensor is called; one that layers share has several names."""
+    names: dict[_Tensor, list[str]] = {}
+    for name, tensor in named:
+        names.setdefault(tensor, []).append(name)
+    return names
 
 
 def _mean(before: _Tensors, now: _Tensors, beta: float) -> _Tensors:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 
 from benchmarks.flops import Cost
@@ -46,6 +47,7 @@ def trainer_for(
     wandb: bool = False,
     evaluation: bool = True,
     steps: int = -1,
+    ranks: int = 1,
 ) -> Trainer:
     """A trainer as `train.py fit` makes it.
 
@@ -60,6 +62,7 @@ def trainer_for(
         wandb: log to an offline W&B run too.
         evaluation: with pictures, scores and checkpoints.
         steps: to train for; -1 until a callback says so.
+        ranks: processes.
     """
     hush()
     default = read(ROOT / "configs/default.yaml")["trainer"]
@@ -70,7 +73,8 @@ def trainer_for(
         loggers.append(WandbLogger(mode="offline", save_dir=folder))
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=ranks,
+        strategy="ddp" if ranks > 1 else "auto",
         logger=loggers,
         callbacks=[record, *usual, Budget(None), *callbacks],
         precision=setting.precision,
@@ -79,7 +83,7 @@ def trainer_for(
         log_every_n_steps=default["log_every_n_steps"],
         num_sanity_val_steps=default["num_sanity_val_steps"],
         enable_model_summary=default["enable_model_summary"],
-        enable_checkpointing=evaluation,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in (*usual, *callbacks)),
         limit_val_batches=0,
         default_root_dir=folder,
     )

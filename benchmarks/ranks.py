@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from benchmarks.fitting import Noise, hush, quietly
+from benchmarks.fitting import NEVER, Noise, quietly, trainer_for
 from benchmarks.loops import LOOPS
 from benchmarks.machine import ROOT, clock, facts, pin
 from benchmarks.setting import Setting
 from benchmarks.statistics import summary
+from zoo.callbacks import Checkpoints
 
 CPU = torch.device("cpu")
 
@@ -89,24 +90,18 @@ def images_per_second(told: argparse.Namespace, ranks: list[int]) -> float:
 
 
 def work(told: argparse.Namespace) -> None:
-    """Train on so many ranks; rank zero prints the window's seconds."""
-    hush()
+    """Train on so many ranks, ready to be told to stop as any run is; rank zero prints the window's seconds."""
     setting = Setting(told.variant, told.backbone, told.width, told.size, told.batch)
     window = Window(warmup=2 * setting.d_steps)
     with tempfile.TemporaryDirectory() as folder, quietly():
-        trainer = Trainer(
-            accelerator="cpu",
-            devices=told.worker,
-            strategy="ddp" if told.worker > 1 else "auto",
-            max_epochs=-1,
-            max_steps=window.warmup + told.steps,
-            callbacks=[window],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-            default_root_dir=folder,
+        trainer = trainer_for(
+            setting,
+            Path(folder),
+            [Checkpoints(NEVER), window],
+            device=CPU,
+            evaluation=False,
+            steps=window.warmup + told.steps,
+            ranks=told.worker,
         )
         trainer.fit(setting.gan(), datamodule=Noise(setting))
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -200,17 +200,18 @@ def test_inner_steps_are_those_of_the_optimizer_itself() -> None:
 
 
 class Tied(nn.Module):
-    """Two layers that share a weight and a buffer, on points."""
+    """Two layers that share a weight and a buffer, the first of which is used twice, on points."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second, self.head = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1)
+        self.third = self.first
         self.second.weight = self.first.weight
         self.first.register_buffer("shift", torch.tensor([0.5, -0.25]))
         self.second.register_buffer("shift", self.first.shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in (self.first, self.second):
+        for layer in (self.first, self.second, self.third):
             x = torch.tanh(layer(x) + layer.shift)
         return self.head(x).squeeze(1)
 
@@ -219,7 +220,7 @@ class Tied(nn.Module):
 def test_layers_of_d_that_share_a_weight_share_it_in_the_unrolled_steps(freeze: bool) -> None:
     """Two steps of torch's SGD on a copy of D, whose gradient of the shared weight comes from both layers."""
     tied = Tied()
-    tied.first.weight.requires_grad_(not freeze)
+    before = tied.first.weight.requires_grad_(not freeze)
     gan = UnrolledGAN(networks()[0], tied, dynamics=Unrolled(2, lr=0.3))
     fit(gan, points(1))
     batch = gan.deal(points(1)[0], graph=True)
@@ -232,8 +233,9 @@ def test_layers_of_d_that_share_a_weight_share_it_in_the_unrolled_steps(freeze: 
         sgd.step()
     for at in ("first", "second"):
         torch.testing.assert_close(state[f"{at}.weight"], twin.first.weight, rtol=1e-5, atol=1e-7)
-        assert torch.equal(state[f"{at}.shift"], tied.first.shift)
-        assert state[f"{at}.shift"] is not tied.first.shift
+        assert state[f"{at}.shift"] is state["first.shift"] is not tied.first.shift
+    assert torch.equal(state["first.shift"], tied.first.shift)
+    assert tied.second.weight is tied.third.weight is tied.first.weight is before
     assert torch.equal(twin.first.weight, tied.first.weight) == freeze
     torch.testing.assert_close(gan.critic(batch.real, state=state).score, twin(batch.real))
 

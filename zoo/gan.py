@@ -193,8 +193,8 @@ class GAN(Engine):
     ) -> Verdict:
         """The one door to D: perturb x (N, ...), then score it.
 
-        `state` stands in for D's parameters and buffers, as names to tensors, all names of those that have several,
-        and D itself stays as it is. `judge` stands in for D where a paper has two.
+        `state` stands in for D's parameters and buffers, as names to tensors, and D itself stays as it is: what several
+        modules share is named in each of them. `judge` stands in for D where a paper has two.
         """
         return self._score(self._perturbed(x, role), given, state, judge)
 

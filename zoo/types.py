@@ -13,7 +13,7 @@ from zoo.noise import Noise
 Data: TypeAlias = Sequence[Tensor]  # what a loader yields: (real,) or (real, labels)
 Role: TypeAlias = Literal["real", "fake", "penalty"]  # what an image is shown to D as
 Terms: TypeAlias = dict[str, Tensor]  # named scalars: summed to the loss, logged by name
-State: TypeAlias = dict[str, Tensor]  # stands in for a network's parameters and buffers
+State: TypeAlias = dict[str, Tensor]  # for a network's parameters and buffers, by their names in all who hold them
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from zoo.gan import GAN
 
 Rule = Callable[[list[Tensor], list[Tensor]], list[Tensor]]  # parameters and gradients to new parameters
-_Tensor = TypeVar("_Tensor", bound=Tensor)
 _Tensors = list[Tensor] | tuple[Tensor, ...]
 _TINY = 1e-36
 
@@ -120,9 +119,9 @@ class Unrolled(Alternating):
     def unroll(self, gan: GAN, batch: Batch) -> State:
         """D's parameters after k steps on the batch, with the graph of those steps, and throw-away buffers."""
         net = gan.discriminator
-        names = _names(net.named_parameters(remove_duplicate=False))
+        names = _names(net, "_parameters")
         still = {name: p.detach() for p in names if not p.requires_grad for name in names[p]}
-        for buffer, known in _names(net.named_buffers(remove_duplicate=False)).items():
+        for buffer, known in _names(net, "_buffers").items():
             still |= dict.fromkeys(known, buffer.clone())
         movers = [p for p in names if p.requires_grad]
         at = [p.detach().requires_grad_() for p in movers]
@@ -144,7 +143,7 @@ class Unrolled(Alternating):
         batch = gan.deal(data, graph=True)
         return turn.terms(gan.bind(batch, self.unroll(gan, batch)), batch)
 
-    def _rule(self, gan: GAN, movers: list[nn.Parameter]) -> Rule:
+    def _rule(self, gan: GAN, movers: list[Tensor]) -> Rule:
         optimizer = gan.optimizer_of("d")
         group = optimizer.param_groups[0]
         lr = group["lr"] if self.lr is None else self.lr
@@ -195,11 +194,13 @@ class DifferentiableAdam:
         return list(torch._foreach_sub(at, change))
 
 
-def _names(named: Iterable[tuple[str, _Tensor]]) -> dict[_Tensor, list[str]]:
-    """All that each tensor is called; one that layers share has several names."""
-    names: dict[_Tensor, list[str]] = {}
-    for name, tensor in named:
-        names.setdefault(tensor, []).append(name)
+def _names(net: nn.Module, held: Literal["_parameters", "_buffers"]) -> dict[Tensor, list[str]]:
+    """What each tensor is called: once in each of the modules that share it, and once in a module that others share."""
+    names: dict[Tensor, list[str]] = {}
+    for prefix, module in net.named_modules():
+        for name, tensor in getattr(module, held).items():
+            if tensor is not None:
+                names.setdefault(tensor, []).append(f"{prefix}.{name}" if prefix else name)
     return names
 
 

@@ -129,8 +129,7 @@ def _transformed(x: Tensor) -> bool:
 
 
 def _in_functorch(x: Tensor) -> bool:
-    if torch.compiler.is_compiling():  # which stops at such questions
-        return False
+    """Not to be asked of a compiler, which stops at such questions."""
     many: bool = torch._C._functorch.is_legacy_batchedtensor(x)  # of torch.autograd.grad's is_grads_batched
     return many or torch._C._are_functorch_transforms_active()
 
@@ -141,7 +140,8 @@ def _blockwise(x: Tensor) -> bool:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    return x if _in_functorch(x) else x.contiguous(memory_format=torch.channels_last)
+    plain = torch.compiler.is_compiling() or not _in_functorch(x)
+    return x.contiguous(memory_format=torch.channels_last) if plain else x
 
 
 def _gradients(

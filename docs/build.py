@@ -1,4 +1,4 @@
-"""Write what follows from the code: README's tables, and a page for each member. `python docs/build.py`.
+"""Write the tables of README.md and docs/catalogue.md, and a page for each variant. `python docs/build.py`.
 
 A member's paper and equations are those of its module's docstring: the first line, "Name: authors year, ...", and the
 indented lines below it. Its configurations are the files of `configs/` that name its class. A page's arguments, logged
@@ -15,7 +15,7 @@ from zoo.hub.card import equations, paper
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
-TABLES = ("members", "catalogue")  # README has each between two marks
+TABLES = {"README.md": "members", "docs/catalogue.md": "catalogue"}  # each stands between two marks
 
 
 def configurations(member: type[GAN]) -> list[str]:
@@ -25,23 +25,37 @@ def configurations(member: type[GAN]) -> list[str]:
 
 
 def table() -> str:
-    """The members, a row each."""
-    rows = ["| | losses, both minimised | paper | configurations |", "| --- | --- | --- | --- |"]
+    """The members, a row each, with the first equation of each side up to its first condition."""
+    rows = ["| | discriminator | generator | paper |", "| --- | --- | --- | --- |"]
     for name, member in variants().items():
-        losses = "<br>".join(f"`{equation.replace('|', '∣')}`" for equation in equations(member))
-        files = ", ".join(f"[`{c}`](configs/{c}.yaml)" for c in configurations(member))
-        rows.append(f"| [`{name}`]({_path(member).relative_to(ROOT)}) | {losses} | {paper(member)} | {files} |")
-    return "\n".join(rows) + "\n"
+        sides = (next(e for e in equations(member) if e.startswith(side)) for side in ("L_D", "L_G"))
+        losses = " | ".join(f"`{_loss(equation).replace('|', '∣')}`" for equation in sides)
+        cited = paper(member).partition(', "')[0]
+        rows.append(f"| [{name}]({_path(member).relative_to(ROOT)}) | {losses} | {cited} |")
+    return "\n".join(rows)
 
 
-def readme() -> str:
-    """README.md with fresh tables."""
-    text = (ROOT / "README.md").read_text()
-    for name, rows in zip(TABLES, (table(), catalogue.markdown(catalogue.entries()) + "\n"), strict=True):
+def _loss(equation: str) -> str:
+    """The right-hand side of an equation without the definitions that follow its first comma outside brackets."""
+    depth = 0
+    for i, letter in enumerate(equation):
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0 and " = " in equation[:i]:
+            equation = equation[:i]
+            break
+    return equation.partition(" = ")[2]
+
+
+def documents() -> dict[Path, str]:
+    """Every generated document, by path: README.md and the catalogue with fresh tables, and a page for each member."""
+    tables = {"members": table(), "catalogue": catalogue.markdown(catalogue.entries())}
+    made = {}
+    for file, name in TABLES.items():
+        text = (ROOT / file).read_text(encoding="utf-8")
         begin, end = f"<!-- {name}: written by docs/build.py -->\n", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
-        text = before + begin + rows + end + rest.split(end)[1]
-    return text
+        made[ROOT / file] = f"{before}{begin}{tables[name]}\n{end}{rest.split(end)[1]}"
+    return made | {_path(member): page(name, member) for name, member in variants().items()}
 
 
 COMMON_LOGS = {
@@ -75,11 +89,6 @@ def page(name: str, member: type[GAN]) -> str:
         "## Results",
     ]
     return "\n\n".join(parts) + "\n\n" + _results(name, member)
-
-
-def pages() -> dict[Path, str]:
-    """Every page, by where it belongs."""
-    return {_path(member): page(name, member) for name, member in variants().items()}
 
 
 def _path(member: type[GAN]) -> Path:
@@ -136,10 +145,11 @@ def _table(heads: tuple[str, str], rows: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Write README.md and the pages."""
-    for path, text in {ROOT / "README.md": readme(), **pages()}.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    """Write all documents and print the names of those that changed."""
+    for path, text in documents().items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from zoo.metrics.features import (
 )
 from zoo.metrics.features.base import with_channels
 from zoo.metrics.features.classifier import WEIGHTS, ClassifierName
+from zoo.metrics.features.memory import remember
 
 CARRIED = get_args(ClassifierName)
 
@@ -310,3 +311,36 @@ class TestInceptionWithRandomWeights:
             assert torch.equal(ours, expected)
         assert extractor.name == "inception-v3-compat"
         assert extractor.fingerprint == InceptionV3(random_weights).fingerprint
+
+
+class Counting(PixelFeatures):
+    """Counts the images that it looks at."""
+
+    seen = 0
+
+    def extract(self, images):
+        self.seen += len(images)
+        return super().extract(images)
+
+
+def test_features_of_the_same_images_are_computed_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path))
+    images = torch.rand(300, 1, 16, 16)
+    first = remember(Counting(), images)
+    again, other = Counting(), Counting()
+    assert torch.equal(remember(again, images).features, first.features)
+    assert first.features.shape == (300, 64)
+    remember(other, images + 0.001)
+    assert (again.seen, other.seen) == (0, 300)
+
+
+def test_damaged_and_unwritable_caches_are_no_obstacle(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path))
+    images = torch.rand(10, 1, 16, 16)
+    expected = remember(PixelFeatures(), images).features
+    for file in tmp_path.rglob("*.pkl"):
+        file.write_bytes(file.read_bytes()[:20])
+    assert torch.equal(remember(PixelFeatures(), images).features, expected)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "file"))
+    assert torch.equal(remember(PixelFeatures(), images).features, expected)

@@ -146,7 +146,7 @@ class TestKernelDistance:
         state = torch.get_rng_state()
         found = kernel_distance(x, y, subsets=5, subset_size=30)
         assert torch.equal(torch.get_rng_state(), state)
-        monkeypatch.setattr(kernel, "_HELD", 200)  # 6 rows of 30
+        monkeypatch.setattr(kernel, "_ROWS", 6)
         torch.manual_seed(1)
         again = kernel_distance(x.flip(0), y[torch.randperm(80)], subsets=5, subset_size=30)
         assert again.mean.item() == pytest.approx(found.mean.item(), rel=1e-12)
@@ -281,11 +281,15 @@ class TestPrecisionRecall:
         density, coverage = density_coverage(x.repeat(7, 1), x)
         assert (density.item(), coverage.item()) == (7 / 5, 1)
 
-    @pytest.mark.parametrize("n", [1, 3, 6])
-    @pytest.mark.parametrize("columns", [6, 40, 100, 107])
-    def test_the_smallest_are_those_of_a_sort(self, n, columns):
-        x = normal(20, columns).round(decimals=1)  # with ties
-        assert torch.equal(prdc._smallest(x, n), x.sort(1).values[:, :n])
+    def test_identical_sets_have_the_density_of_balls_with_their_edge(self):
+        x = normal(300, 16)
+        precision, recall, density, coverage = neighbourhoods(x, x, 3, 5)
+        assert (precision, recall, density, coverage) == (1, 1, 6 / 5, 1)
+
+    def test_an_offset_changes_nothing(self):
+        real, fake = normal(200, 8), normal(200, 8, 1) * 0.8
+        near, far = neighbourhoods(real, fake), neighbourhoods(real + 3e6, fake + 3e6)
+        assert torch.stack(near).tolist() == torch.stack(far).tolist()
 
     def test_refuses_a_k_that_is_not_there(self):
         with pytest.raises(ValueError, match="k must be at least 1"):

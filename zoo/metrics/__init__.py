@@ -1,13 +1,10 @@
 """Measures of sample quality: plain functions of tensors, computed in float64.
 
 They know neither models nor data sets: the caller brings features, points or probabilities, such as an extractor of
-`zoo.metrics.features` gives. Each function has a `torchmetrics.Metric` beside it that gathers batches and ranks:
-
-    FrechetDistance, KernelDistance, PRDC, InceptionScore, ModeHistogram
+`zoo.metrics.features` gives.
 """
 
 from zoo.metrics._checks import Estimate
-from zoo.metrics.accumulate import PRDC, FrechetDistance, InceptionScore, KernelDistance, ModeHistogram
 from zoo.metrics.frechet import Moments, frechet_distance
 from zoo.metrics.inception import inception_score
 from zoo.metrics.kernel import kernel_distance
@@ -15,13 +12,8 @@ from zoo.metrics.modes import ModeCoverage, ModeStatistics, mode_coverage, mode_
 from zoo.metrics.prdc import Neighbourhoods, density_coverage, neighbourhoods, precision_recall
 
 __all__ = [
-    "PRDC",
     "Estimate",
-    "FrechetDistance",
-    "InceptionScore",
-    "KernelDistance",
     "ModeCoverage",
-    "ModeHistogram",
     "ModeStatistics",
     "Moments",
     "Neighbourhoods",

@@ -87,11 +87,6 @@ def mode_statistics(modes: Tensor, num_modes: int, shares: Tensor | None = None)
     Raises:
         ValueError: a shape is wrong, nothing is given, or a mode is not in 0..K-1.
     """
-    return statistics_of(mode_counts(modes, num_modes), shares)
-
-
-def mode_counts(modes: Tensor, num_modes: int) -> Tensor:
-    """How many samples each mode has, (K,), int64; arguments and errors of :func:`mode_statistics`."""
     if modes.ndim == 2 and modes.shape[1] == num_modes and modes.is_floating_point():
         modes = finite("mode_statistics", modes).argmax(1)
     if modes.ndim != 1 or modes.is_floating_point():
@@ -99,12 +94,8 @@ def mode_counts(modes: Tensor, num_modes: int) -> Tensor:
         raise ValueError(f"mode_statistics: needs modes as integers (N,) or scores (N, {num_modes}), got {shape}")
     if len(modes) and not 0 <= int(modes.min()) <= int(modes.max()) < num_modes:
         raise ValueError(f"mode_statistics: modes must be in 0..{num_modes - 1}, got {modes.min()}..{modes.max()}")
-    return torch.bincount(modes, minlength=num_modes)
-
-
-def statistics_of(counts: Tensor, shares: Tensor | None = None) -> ModeStatistics:
-    """From the number of samples of each mode, (K,); `shares` as in :func:`mode_statistics`."""
-    if counts.sum() == 0:
+    counts = torch.bincount(modes, minlength=num_modes)
+    if not len(modes):
         raise ValueError("mode_statistics: needs at least one sample")
     if shares is None:
         shares = torch.ones(len(counts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,8 +10,7 @@ from torch import Tensor
 
 from zoo.metrics._checks import as_float64
 
-_ROWS = 128  # of a distance matrix held at once
-_ZERO = 1e-13  # a squared distance below this share of the largest squared norms is rounding
+_ROWS = 1024  # of a distance matrix held at once
 
 
 class Neighbourhoods(NamedTuple):
@@ -74,49 +72,33 @@ def _measured(metric: str, real: Tensor, fake: Tensor, k: int, density_k: int) -
     if min(k, density_k) < 1:
         raise ValueError(f"{metric}: k must be at least 1, got {min(k, density_k)}")
     real, fake = as_float64(metric, real, fake, least=max(k, density_k) + 1)
-    rounding = _ZERO * 2 * float(torch.cat([real, fake]).square().sum(1).max())
-    (real_reach, ball), (fake_reach,) = _reaches(real, rounding, k, density_k), _reaches(fake, rounding, k)
-    precise, inside = [], []
+    real_radius, ball = _radii(real, k, density_k)
+    (fake_radius,) = _radii(fake, k)
+    precise, inside = [], 0
     recalled, covered = torch.zeros(2, len(real), dtype=torch.bool, device=real.device)
     for rows, distance in _distances(fake, real):
-        precise.append((distance <= real_reach).any(1))
-        recalled |= (distance <= fake_reach[rows, None]).any(0)
-        holds = distance <= ball
-        inside.append(holds.count_nonzero())
-        covered |= holds.any(0)
+        precise.append((distance <= real_radius).any(1))
+        recalled |= (distance <= fake_radius[rows, None]).any(0)
+        held = distance <= ball
+        inside += int(held.count_nonzero())
+        covered |= held.any(0)
     precision, recall, coverage = (values.double().mean() for values in (torch.cat(precise), recalled, covered))
-    density = torch.stack(inside).sum().double() / (density_k * len(fake))
+    density = torch.tensor(inside / (density_k * len(fake)), dtype=torch.float64, device=real.device)
     return Neighbourhoods(precision, recall, density, coverage)
 
 
-def _reaches(x: Tensor, rounding: float, *ks: int) -> Tensor:
-    """The squared distance of each row to its k-th nearest other, a row for each k, (len(ks), N).
-
-    It is at least `rounding`: whoever is that near is within every reach.
-    """
-    # the first is the row itself, at distance zero
-    nearest = [_smallest(d, max(ks) + 1)[:, list(ks)] for _, d in _distances(x, x)]
-    return torch.cat(nearest).T.clamp(min=rounding)
-
-
-def _smallest(x: Tensor, n: int) -> Tensor:
-    """The n smallest of each row of (R, C), in order.
-
-    They lie in the n groups of columns whose own smallest are the smallest: only these are searched.
-    """
-    size = max(1, math.isqrt(x.shape[1]))
-    whole = x.shape[1] // size * size
-    if whole // size <= n:
-        return x.topk(n, largest=False).values
-    groups = x[:, :whole].reshape(len(x), -1, size)
-    nearest = groups.amin(2).topk(n, largest=False).indices
-    within = groups.gather(1, nearest[:, :, None].expand(-1, -1, size)).flatten(1)
-    return torch.cat([within, x[:, whole:]], 1).topk(n, largest=False).values
+def _radii(x: Tensor, *ks: int) -> Tensor:
+    """The distance of each row of (N, D) to its k-th nearest other row, for each k: (len(ks), N)."""
+    # index 0 is the row itself, or a copy of it, at distance 0
+    return torch.cat([d.topk(max(ks) + 1, largest=False).values[:, list(ks)] for _, d in _distances(x, x)]).T
 
 
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Squared distances to all rows of y, for some rows of x at a time, and which these are."""
-    own, norms = x.square().sum(1, keepdim=True), y.square().sum(1)
+    """Distances of some rows of x at a time to all rows of y, and the slice of these rows.
+
+    They are sums of squared differences, not a matrix product: d(a, b) is then the same number as d(b, a), and 0 for
+    equal rows, so that a row on the edge of a ball is inside it, whatever the features' offset.
+    """
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)
-        yield rows, torch.addmm(norms, x[rows], y.T, alpha=-2).add_(own[rows])
+        yield rows, torch.cdist(x[rows], y, compute_mode="donot_use_mm_for_euclid_dist")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
-from hashlib import blake2b
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,28 +34,19 @@ def extract(extractor: Extractor, chunks: Iterable[Tensor], device: torch.device
 def remember(extractor: Extractor, images: Tensor, device: torch.device | str = "cpu") -> Features:
     """Features of images (N, ...), from the disk if these images went through this extractor before.
 
-    A file is named after the contents of the images, the extractor's fingerprint and its preprocessing: whatever of
-    these changes, the features are taken anew. A file that cannot be read is replaced, and one that cannot be written
-    is done without.
+    They are kept by the contents of the images and the extractor's fingerprint. A file that cannot be read is replaced;
+    where none can be written, the features are computed.
     """
-    path = cache_folder() / "features" / f"{extractor.name}-{_fingerprint(extractor, images)}.pt"
-    if path.is_file():
-        try:
-            return Features(**torch.load(path, map_location="cpu", weights_only=True))
-        except Exception:  # half a file, another format: as good as none
-            path.unlink(missing_ok=True)
-    found = extract(extractor, torch.split(images, _CHUNK), device)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            torch.save(found._asdict(), file)
-        os.replace(file.name, path)
-    except OSError:
-        pass
-    return found
+    from joblib import Memory
 
+    def features(images: np.ndarray, fingerprint: str) -> list[np.ndarray | None]:
+        return [
+            None if x is None else x.numpy()
+            for x in extract(extractor, torch.split(torch.from_numpy(images), _CHUNK), device)
+        ]
 
-def _fingerprint(extractor: Extractor, images: Tensor) -> str:
-    digest = blake2b(f"{extractor.fingerprint} {images.dtype} {tuple(images.shape)}".encode(), digest_size=10)
-    digest.update(images.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    call = features
+    with suppress(OSError):
+        call = Memory(cache_folder() / "features", verbose=0).cache(features)
+    found, logits = call(images.detach().cpu().numpy(), extractor.fingerprint)
+    return Features(torch.from_numpy(found), None if logits is None else torch.from_numpy(logits))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as VF
 
-from datamodules import FashionMNIST
+from zoo.datamodules import FashionMNIST
 from zoo.metrics import (
     density_coverage,
     frechet_distance,

@@ -18,8 +18,8 @@ from lightning.pytorch.loggers import Logger
 from benchmarks.flops import Cost
 from benchmarks.machine import ROOT, clock
 from benchmarks.setting import Setting, build, read
-from datamodules.base import DataModule, Split
 from zoo.callbacks import Budget, RunRecord
+from zoo.datamodules.base import DataModule, Split
 from zoo.loggers import MetricsLog, WandbLogger
 
 NEVER = 1e9  # kimg

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor, nn
 
-from datamodules import Digits, Toy
-from datamodules.base import DataModule, Split
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 from zoo.callbacks.readings import stray
+from zoo.datamodules import Digits, Toy
+from zoo.datamodules.base import DataModule, Split
 from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
 from zoo.freezing import evaluating

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datamodules import CIFAR10, DataModule, Digits, FashionMNIST, ImageFolder
+from zoo.datamodules import CIFAR10, DataModule, Digits, FashionMNIST, ImageFolder
 from zoo.metrics.features.classifier import SIZE, WEIGHTS, SmallCNN, fit
 
 NAMES = {"digits": "digits-cnn", "fashion_mnist": "fashion-cnn", "cifar10": "cifar10-cnn"}

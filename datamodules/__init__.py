@@ -6,13 +6,13 @@ data.setup()
 for x, labels in data.train_dataloader(): ...
 """
 
-from datamodules.base import DataModule, ImageData, Split
-from datamodules.digits import Digits
-from datamodules.downloads import CIFAR10, MNIST, FashionMNIST
-from datamodules.image_folder import ImageFolder
-from datamodules.loader import TensorLoader
-from datamodules.stacked import Stacked
-from datamodules.toy import Toy
+from .base import DataModule, ImageData, Split
+from .digits import Digits
+from .downloads import CIFAR10, MNIST, FashionMNIST
+from .image_folder import ImageFolder
+from .loader import TensorLoader
+from .stacked import Stacked
+from .toy import Toy
 
 __all__ = [
     "CIFAR10",

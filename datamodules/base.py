@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
-from datamodules.loader import TensorLoader
+from .loader import TensorLoader
 
 IMAGE_SIZES = (8, 16, 32, 64, 128)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datamodules.base import ImageData, Split
+from .base import ImageData, Split
 
 
 class Digits(ImageData):

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
 
-from datamodules.base import ImageData, Split
+from .base import ImageData, Split
 
 
 class Downloaded(ImageData):

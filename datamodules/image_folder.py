@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from datamodules.base import ImageData, Split
-from datamodules.decoded import remembered
+from .base import ImageData, Split
+from .decoded import remembered
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -43,8 +43,8 @@ class ImageFolder(ImageData):
     then the central square, resized by an antialiased bicubic filter. With channels 1 or 3,
     transparent images are laid on white. Images of more than 2^26 pixels are refused.
 
-    The pixels are kept on disk (see `datamodules.decoded`), N C S² bytes a split, and mapped from there the next time
-    as long as no image changes.
+    The pixels are kept on disk (see `zoo.datamodules.decoded`), N C S² bytes a split, and mapped from there the next
+    time as long as no image changes.
 
     Args:
         root: the folder.

@@ -5,9 +5,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from datamodules.base import ImageData, Split
-from datamodules.digits import Digits
-from datamodules.downloads import MNIST, FashionMNIST
+from .base import ImageData, Split
+from .digits import Digits
+from .downloads import MNIST, FashionMNIST
 
 BaseName = Literal["digits", "mnist", "fashion_mnist"]
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from datamodules.base import DataModule, Split
+from .base import DataModule, Split
 
 ToyName = Literal["ring", "grid", "swiss_roll", "two_gaussians"]
 GRID_SCALE = 2.828

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import torch
 
-from datamodules import Toy
 from tests.games import trainer
+from zoo.datamodules import Toy
 from zoo.lab._ring import METHODS, start
 from zoo.metrics import ModeCoverage, mode_coverage
 

@@ -26,7 +26,7 @@ def no_data(monkeypatch) -> None:
     def load(self) -> None:
         raise AssertionError("data was loaded")
 
-    monkeypatch.setattr("datamodules.digits.Digits.load", load)
+    monkeypatch.setattr("zoo.datamodules.digits.Digits.load", load)
 
 
 MISTAKES = [
@@ -162,7 +162,7 @@ def test_resuming_with_other_data_is_another_run(tmp_path: Path) -> None:
         "--trainer.max_steps=6",
     )  # fmt: skip
     assert (folder / "run.json").read_text() == before
-    assert [p.name.rpartition("-2")[0] for p in sorted(tmp_path.iterdir())] == ["nsgan-digits", "nsgan-mine"]
+    assert [p.name[: -len("-20260101-000000")] for p in sorted(tmp_path.iterdir())] == ["nsgan-digits", "nsgan-mine"]
 
 
 def test_a_resumed_optimizer_takes_the_rate_of_now(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import torchvision.datasets.mnist
 import yaml
 from sklearn.datasets import load_digits
 
-import datamodules
-from datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder
-from datamodules.base import ImageData
+from zoo import datamodules
+from zoo.datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder
+from zoo.datamodules.base import ImageData
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "data"
 
@@ -99,7 +99,7 @@ def test_digits_are_the_same_whether_or_not_scikit_learn_keeps_its_file_there(mo
     source = load_digits()
     rows = np.column_stack([source.data, source.target])
     assert np.array_equal(datamodules.digits._rows(), rows)
-    monkeypatch.setattr("datamodules.digits.find_spec", lambda name: None)
+    monkeypatch.setattr("zoo.datamodules.digits.find_spec", lambda name: None)
     assert np.array_equal(datamodules.digits._rows(), rows)
 
 
@@ -211,7 +211,7 @@ def test_shrinking_is_antialiased_and_stays_in_range():
 def test_conversion_in_chunks_changes_nothing(monkeypatch):
     images = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
     whole = Digits(image_size=8).fit_shape(images)
-    monkeypatch.setattr("datamodules.base.CHUNK", 7)
+    monkeypatch.setattr("zoo.datamodules.base.CHUNK", 7)
     assert torch.equal(Digits(image_size=8).fit_shape(images), whole)
 
 
@@ -308,8 +308,8 @@ def test_every_set_has_a_config():
 def test_configs_build_their_data_module(name):
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     assert config["dataset"] == name
-    package, kind = config["data"]["class_path"].split(".")
-    assert package == "datamodules"
+    package, kind = config["data"]["class_path"].rsplit(".", 1)
+    assert package == "zoo.datamodules"
     data = getattr(datamodules, kind)(**config["data"]["init_args"])
     assert len(data.image_shape) == (1 if name in TOYS else 3)
     assert ("model" in config) == (name in TOYS)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-import datamodules.image_folder
-from datamodules import ImageFolder
 from tests.test_datamodules_folder import fill, greys, loaded, save
+from zoo.datamodules import ImageFolder, image_folder
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +25,8 @@ def root(tmp_path):
 @pytest.fixture
 def decodings(monkeypatch):
     """How many images each call decoded."""
-    counts, decode = [], datamodules.image_folder.decode
-    monkeypatch.setattr(
-        datamodules.image_folder, "decode", lambda paths, shape: counts.append(len(paths)) or decode(paths, shape)
-    )
+    counts, decode = [], image_folder.decode
+    monkeypatch.setattr(image_folder, "decode", lambda paths, shape: counts.append(len(paths)) or decode(paths, shape))
     return counts
 
 

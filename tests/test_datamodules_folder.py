@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import ImageFolder
-from datamodules.image_folder import decode
+from zoo.datamodules import ImageFolder
+from zoo.datamodules.image_folder import decode
 
 RED, GREY = (200, 30, 10), 120
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import TensorLoader
+from zoo.datamodules import TensorLoader
 
 
 def numbers(n, **options):

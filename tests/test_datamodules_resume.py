@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from datamodules import DataModule, Split, TensorLoader
+from zoo.datamodules import DataModule, Split, TensorLoader
 
 STEPS = 13  # 5 make an epoch: 22 samples in batches of 4, without the last two
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from datamodules import Digits, Stacked
 from tests.test_datamodules import write_idx
+from zoo.datamodules import Digits, Stacked
 
 
 def loaded(data):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from datamodules import Toy
+from zoo.datamodules import Toy
 
 
 def loaded(**options):

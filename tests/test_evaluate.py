@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules import Digits
 from tests.test_configs import SMALL, fit
 from zoo.__main__ import main
 from zoo.cli import ROOT
+from zoo.datamodules import Digits
 from zoo.hub.evaluate import evaluate
 from zoo.metrics import frechet_distance
 from zoo.metrics.features import Classifier, PixelFeatures

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from benchmarks.evaluation import untrained_inception
-from datamodules import Digits, Stacked
+from zoo.datamodules import Digits, Stacked
 from zoo.metrics import frechet_distance, inception_score, kernel_distance, precision_recall, stacked_modes
 from zoo.metrics.features import (
     Classifier,

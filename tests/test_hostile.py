@@ -255,7 +255,7 @@ def test_numbers_that_are_none_are_refused(folder: Path) -> None:
 
 
 def test_decompression_bombs_take_no_memory(tmp_path: Path, little_memory) -> None:
-    from datamodules.image_folder import decode
+    from zoo.datamodules.image_folder import decode
 
     bombs = {
         "wide.png": png(2**31 - 1, 1, bytes(100)),
@@ -274,7 +274,7 @@ def test_decompression_bombs_take_no_memory(tmp_path: Path, little_memory) -> No
 
 
 def test_many_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch) -> None:
-    import datamodules.image_folder as folder
+    import zoo.datamodules.image_folder as folder
 
     monkeypatch.setattr(folder, "_LARGE", 10)
     inside, most = [0], [0]
@@ -297,7 +297,7 @@ def test_many_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch
 
 def test_an_image_starts_no_program(tmp_path: Path, monkeypatch) -> None:
     """Pillow hands EPS, whatever its file is called, to Ghostscript."""
-    from datamodules.image_folder import decode
+    from zoo.datamodules.image_folder import decode
 
     (tmp_path / "gs").write_text("#!/bin/sh\ntouch $CANARY\n")
     (tmp_path / "gs").chmod(0o755)
@@ -316,7 +316,7 @@ def test_every_download_has_a_checksum() -> None:
 
     from torchvision import datasets
 
-    from datamodules.downloads import CIFAR10, MNIST, Downloaded, FashionMNIST
+    from zoo.datamodules.downloads import CIFAR10, MNIST, Downloaded, FashionMNIST
     from zoo.metrics.features import fidelity
 
     assert set(Downloaded.__subclasses__()) == {MNIST, CIFAR10}
@@ -331,7 +331,7 @@ def test_an_archive_with_another_checksum_is_not_unpacked(tmp_path: Path, monkey
     """What a server sends instead of CIFAR-10: a tar with pickles, and with a path that leads out."""
     import tarfile
 
-    from datamodules import CIFAR10
+    from zoo.datamodules import CIFAR10
 
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
         for name in ("cifar-10-batches-py/data_batch_1", "../escaped"):
@@ -343,7 +343,7 @@ def test_an_archive_with_another_checksum_is_not_unpacked(tmp_path: Path, monkey
 
 
 def test_batches_that_were_altered_are_not_unpickled(tmp_path: Path, monkeypatch) -> None:
-    from datamodules import CIFAR10
+    from zoo.datamodules import CIFAR10
 
     monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("no network")))
     root = tmp_path / "data/cifar-10-batches-py"

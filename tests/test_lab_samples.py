@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy import stats
 
-from datamodules import Toy
 from tests.games import networks
+from zoo.datamodules import Toy
 from zoo.lab import _ring, mode_collapse, robustness
 from zoo.lab import wasserstein_tracks_quality as tracking
 from zoo.lab.perfect_discriminator import least_js

@@ -36,7 +36,7 @@ def searched(draws: int = 2, **ranges: object) -> dict:
 
 def told(run: Planned) -> dict:
     """The configuration that the command line says, in the planned one's folder."""
-    config = rehearse(run.command[3:]).config
+    config = rehearse(run.command[4:]).config
     config["trainer"]["default_root_dir"] = run.config["trainer"]["default_root_dir"]
     return config
 
@@ -184,7 +184,7 @@ def test_a_budget_of_flops_becomes_each_variants_kimg(tmp_path: Path) -> None:
     for run in planned.runs:
         assert f"--budget.kimg={planned.kimg[run.variant]}" in run.command
         assert run.config["budget"]["kimg"] == planned.kimg[run.variant]
-    gan = rehearse(planned.runs[0].command[3:])
+    gan = rehearse(planned.runs[0].command[4:])
     assert 1000 * planned.kimg["nsgan"] * flops_per_image(gan.gan, gan.data) == pytest.approx(1e10, rel=1e-3)
 
 

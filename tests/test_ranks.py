@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
-from datamodules.loader import TensorLoader
 from tests.games import trainer
 from tests.groups import together
 from tests.test_loss_table import make
@@ -20,6 +19,7 @@ from zoo.backbones import GrowingDiscriminator, GrowingGenerator, MLPDiscriminat
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation
 from zoo.callbacks.interrupts import Interrupts
+from zoo.datamodules.loader import TensorLoader
 from zoo.dynamics import (
     Alternating,
     Balanced,

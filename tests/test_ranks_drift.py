@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import nn
 
-from datamodules.loader import TensorLoader
 from tests.games import trainer
 from tests.groups import together
 from zoo import ranks
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator
+from zoo.datamodules.loader import TensorLoader
 from zoo.dynamics import Balanced
 from zoo.gan import GAN
 from zoo.noise import Noise

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from datamodules import Digits
 from tests.games import fit, networks, points, same, snapshot
 from tests.test_configs import SMALL
 from tests.test_configs import fit as run
@@ -17,6 +16,7 @@ from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.retraining import Retrained, fresh, retrain
 from zoo.cli import ROOT
+from zoo.datamodules import Digits
 from zoo.loggers import MetricsLog
 from zoo.stabilizers import InstanceNoise, SpectralNorm
 from zoo.variants.began import BEGAN

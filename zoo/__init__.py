@@ -7,6 +7,7 @@
 published one, by name or from a folder.
 """
 
+from pathlib import Path
 from typing import Any
 
 from zoo import lean
@@ -15,6 +16,9 @@ __version__ = "0.1.0"
 __all__ = ["GAN", "__version__", "from_pretrained", "load"]
 
 lean.spare()  # before anything here imports Lightning
+
+if not Path(__file__).with_name("datamodules").is_dir():  # in a checkout zoo.datamodules lies beside zoo/
+    __path__.append(str(Path(__file__).parents[1]))
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,14 @@
-"""`python -m zoo <command>`: what one does with trained GANs."""
+"""`python -m zoo <command>`, installed also as `gan-zoo <command>`: train GANs and work with trained ones."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import NoReturn
 
-from zoo import commands
+from zoo import __version__, commands
 from zoo.cli_errors import first_line, no_memory
 
 
@@ -21,13 +22,20 @@ class Parser(argparse.ArgumentParser):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 for the user's mistakes."""
-    parser = Parser(prog="python -m zoo", description=__doc__)
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ["train"] and words[1:2] not in (["-h"], ["--help"]):
+        from zoo.commands.train import train
+
+        return train(words[1:])
+    name = "gan-zoo" if Path(sys.argv[0]).stem == "gan-zoo" else "python -m zoo"
+    parser = Parser(prog=name, description=__doc__)
+    parser.add_argument("--version", action="version", version=f"gan-zoo {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     modules = {found.name: import_module(f"zoo.commands.{found.name}") for found in iter_modules(commands.__path__)}
     for name, module in modules.items():
         summary, _, more = (module.__doc__ or "").partition("\n")
         module.arguments(parsers.add_parser(name, help=summary, description=summary, epilog=more.strip() or None))
-    chosen, rest = parser.parse_known_args(args)
+    chosen, rest = parser.parse_known_args(words)
     module = modules[chosen.command]
     if rest and not getattr(module, "TAKES_MORE", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

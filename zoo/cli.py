@@ -16,22 +16,21 @@ from typing import Any, ClassVar, NoReturn
 
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-import datamodules
 import zoo.backbones  # noqa: F401 - lets short class names be used
-from zoo import sealed, slurm
+from zoo import cli_files, datamodules, sealed, slurm
 from zoo.arguments import folder_name
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.patience import Patience
 from zoo.callbacks.record import RunRecord, command
 from zoo.cli_errors import explain, find, first_line, no_memory
-from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts
+from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts, with_files
 from zoo.cli_news import hush
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog
@@ -40,6 +39,7 @@ from zoo.runs import read_record
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
+set_loader("gan-zoo", lambda text: cli_files.renamed(get_loader("yaml")(text)), (yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):
@@ -159,17 +159,17 @@ class ZooCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Look at the files first: what the parser says of them names none."""
-        words = sys.argv[1:] if args is None else args
         parsers = getattr(self, "_subcommand_parsers", {})
-        reader = next((parsers[word] for word in words if word in parsers), parser)
         try:
+            words = with_files(sys.argv[1:] if args is None else args, parsers)
+            reader = next((parsers[word] for word in words if word in parsers), parser)
             check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
                 if isinstance(ref, str) and Path(ref).is_file():  # the parser would read it as a configuration
                     _check_source(place, ref)
         except (ValueError, OSError) as error:
             parser.exit(2, f"error: {first_line(error)}\n")
-        super().parse_arguments(parser, args)
+        self.config = parser.parse_args(words)
         seed = self.config[self.config.subcommand].seed_everything if "subcommand" in self.config else None
         if type(seed) is int and not 0 <= seed < 2**32:
             parser.error(f"seed_everything: must lie in [0, 2**32), got {seed}")
@@ -374,7 +374,7 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     hush()
     variants()
     Parser.given = args or []
-    defaults = {"default_config_files": [str(ROOT / "configs" / "default.yaml")]}
+    defaults = {"default_config_files": [str(cli_files.CONFIGS / "default.yaml")]}
     try:
         return kind(
             GAN,
@@ -385,7 +385,7 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
             save_config_callback=SaveConfig,
             seed_everything_default=0,
             parser_class=Parser,
-            parser_kwargs=dict.fromkeys(kind.subcommands(), defaults),
+            parser_kwargs={"parser_mode": "gan-zoo", **dict.fromkeys(kind.subcommands(), defaults)},
             args=args,
         )
     except FloatingPointError as error:

@@ -3,10 +3,13 @@
 The parser names no file, and takes an unknown key without complaint where its section is empty.
 """
 
+import difflib
 import math
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from itertools import islice, pairwise
 from pathlib import Path
 from types import NoneType
@@ -17,6 +20,89 @@ import yaml
 from zoo.cli_errors import find, no_option, parameters_of
 
 _MOST = 100_000  # entries of a file, with those that its aliases repeat
+_PACKAGE = Path(__file__).parent
+CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
+ROOMS = ("", "data")  # folders of configs/ whose files a training reads
+
+
+def find_config(name: str | Path, rooms: Sequence[str] = ROOMS) -> Path:
+    """The YAML file that `name` stands for.
+
+    Args:
+        name: a path, where "configs/..." may be of the package; or the name of a file without its ending. The working
+            folder's configs/ come before those of the package.
+        rooms: the folders of configs/ in which names are looked up, "" for its top.
+
+    Raises:
+        ValueError: there is no such file; with close names, else with all.
+    """
+    path = Path(name)
+    packaged = CONFIGS.joinpath(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    named = [root / room / f"{name}.yaml" for root in (Path("configs"), CONFIGS) for room in rooms]
+    for file in (path, packaged, *(named if path.name == str(name) else ())):
+        if file.is_file():
+            return file
+    known = [file.relative_to(root) for root in (Path("configs"), CONFIGS) for file in root.glob("**/*.yaml")]
+    there = dict.fromkeys(file.with_suffix("") for file in sorted(known) if file.parent in map(Path, rooms))
+    close = difflib.get_close_matches(path.stem, [file.name for file in there], n=2)
+    if not close and (path.name != str(name) or path.suffix):
+        raise ValueError(f"no configuration at {name}")
+    if not close:
+        among = ", ".join(file.name for file in there if file.name not in {"default", "demo", "wandb"})
+        raise ValueError(f"no configuration {str(name)!r} (choose from {among}, or a path)")
+    if path.name != str(name) or path.suffix:
+        close = [Path("configs", f"{file}.yaml").as_posix() for like in close for file in there if file.name == like]
+    raise ValueError(f"no configuration {str(name)!r}; did you mean {' or '.join(map(repr, close))}?")
+
+
+def with_files(words: Sequence[str], commands: Container[str] = ()) -> list[str]:
+    """The words of a command, with each configuration's name replaced by its file; see :func:`find_config`.
+
+    Names stand after -c and --config; after --data, where a name in lower case is a file of configs/data/ and anything
+    else a class; and before the first option, as in `fit nsgan digits`.
+
+    Args:
+        words: may begin with a command.
+        commands: the commands that there are.
+
+    Raises:
+        ValueError: a name of no file.
+    """
+    begin = int(bool(words) and words[0] in commands)
+    split = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    names = words[begin:split] if begin or not commands else ()  # the parser refuses an unknown command
+    found = [*words[: split - len(names)], *(part for name in names for part in ("-c", str(find_config(name))))]
+    rest = deque(words[split:])
+    while rest:
+        flag, equals, value = rest.popleft().partition("=")
+        if flag not in {"-c", "--config", "--data"} or not (equals or rest):
+            found.append(f"{flag}{equals}{value}")
+            continue
+        value = value if equals else rest.popleft()
+        if flag != "--data":
+            found += ["-c", str(find_config(value))]
+        elif re.fullmatch(r"[a-z][a-z0-9_]*|.*\.ya?ml", value):
+            found += ["-c", str(find_config(value, ("data",)))]
+        else:
+            found += ["--data", renamed(value)]
+    return found
+
+
+def renamed(value: Any) -> Any:
+    """A configuration with today's names of its classes.
+
+    `datamodules.X` was the name of `zoo.datamodules.X` up to version 0.1. A package of the user's own that is called
+    `datamodules` is left alone.
+    """
+    if isinstance(value, dict):
+        return {key: renamed(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [renamed(part) for part in value]
+    if isinstance(value, str) and value.startswith("datamodules."):
+        found, ours = find_spec("datamodules"), find_spec("zoo.datamodules")
+        if found is None or (ours is not None and found.origin == ours.origin):
+            return f"zoo.{value}"
+    return value
 
 
 def config_files(args: Sequence[str]) -> list[Path]:
@@ -98,7 +184,7 @@ def read_file(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: has no keys, but a {type(tree).__name__}")
     if sum(1 for _ in islice(_entries(tree, ""), _MOST)) == _MOST:
         raise ValueError(f"{file}: its aliases would make more than {_MOST:,} entries")
-    return tree or {}
+    return renamed(tree or {})
 
 
 def _entries(value: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -102,8 +102,8 @@ SECTIONS = [
     yaml(DATA % "{batch_size: 1.5}", "data.init_args.batch_size", "int"),
     yaml(DATA % "{seed: -1}")._replace(words=("Digits", "seed=-1")),
     yaml(DATA % "{rot: x}", "data.init_args", "Digits", "'rot'"),
-    yaml("data: {class_path: datamodules.Toy, init_args: {name: star}}", "name", "'star'", "ring"),
-    yaml("data: {class_path: datamodules.Stacked, init_args: {base: cifar}}", "base", "'cifar'", "digits"),
+    yaml("data: {class_path: zoo.datamodules.Toy, init_args: {name: star}}", "name", "'star'", "ring"),
+    yaml("data: {class_path: zoo.datamodules.Stacked, init_args: {base: cifar}}", "base", "'cifar'", "digits"),
     yaml("ckpt_path: 3", "ckpt_path", "str"),
 ]
 
@@ -123,7 +123,7 @@ OPTIONS = [
     fit("--trainer.strategy=nope", "strategy", "nope"),
     fit("--model.generator.width=1000000000", "NSGAN", "no memory", "bytes"),
     fit("--model.generator.latent_dim=99999999999999", "NSGAN"),
-    fit("--data=datamodules.Stacked --data.samples=1000000000000", "no memory", "bytes"),
+    fit("--data=zoo.datamodules.Stacked --data.samples=1000000000000", "no memory", "bytes"),
     fit("--data.batch_size=100000", "Digits", "batch_size=100000", "1433"),
     fit("--model.init_from=nowhere.ckpt", "init_from", "nowhere.ckpt"),
     fit("--model.init_from=nowhere", "init_from", "'nowhere'", "wgan_gp-digits"),

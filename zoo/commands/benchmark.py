@@ -12,7 +12,7 @@ from zoo.arguments import positive
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which protocol, where to, and on how much of the machine."""
-    parser.add_argument("protocol", type=Path, help="configs/benchmarks/<name>.yaml, or one of configs/sweeps/")
+    parser.add_argument("protocol", help="a name or file of configs/benchmarks/ or configs/sweeps/, as digits")
     parser.add_argument("-o", "--out", type=Path, default=None, help="folder (default: runs/benchmarks/<name>)")
     parser.add_argument("--jobs", type=positive, default=None, help="runs at a time (default: one a GPU, else a core)")
     parser.add_argument("--restarts", type=int, default=2, help="of a run that fails (default: %(default)s)")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from zoo.cli_files import renamed
 from zoo.loggers import KIMG, read_metrics
 from zoo.runs import read_record
 
@@ -198,6 +199,7 @@ def _config(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return flatten(yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        text = path.read_text(encoding="utf-8")
+        return flatten(renamed(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error

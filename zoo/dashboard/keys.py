@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo.callbacks.evaluation import own_extractor
+from zoo.cli_files import CONFIGS
 from zoo.hub.evaluate import data_module
 from zoo.loggers import KIMG
 from zoo.metrics.scores import score_name
 
-DATA = Path(__file__).parents[2] / "configs" / "data"
+DATA = CONFIGS / "data"
 
 
 class Keys:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from zoo.callbacks.evaluation import Evaluation, Measured, own_extractor, own_modes, real_images
 from zoo.cli_errors import explain
-from zoo.cli_files import read_file, whereabouts
+from zoo.cli_files import read_file, whereabouts, with_files
 from zoo.hub.pretrained import trained
 from zoo.loggers import encode
 from zoo.metrics.features import named
@@ -69,18 +69,16 @@ def data_module(arguments: Iterable[str]) -> LightningDataModule:
     """The data of `-c` files and `--data...` options, as `train.py` reads them; files' other sections are left."""
     from jsonargparse import ArgumentParser
 
-    import datamodules
+    from zoo import datamodules
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    words, given_words = [], list(arguments)
+    words, given_words = [], with_files(list(arguments))
     given = list(given_words)
     while given:
         word = given.pop(0)
-        if word in {"-c", "--config"} and given:
+        if word == "-c" and given:
             path = Path(given.pop(0))
-            if not path.is_file():
-                raise ValueError(f"no configuration at {path}")
             section = read_file(path).get("data")
             if section is None:
                 raise ValueError(f"{path} has no section data; use a file of configs/data/")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.optim import RMSprop
 
-from datamodules import Toy
 from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
+from zoo.datamodules import Toy
 from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
 from zoo.optim import Adam

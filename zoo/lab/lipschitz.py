@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from torch.optim import RMSprop
 
-from datamodules import Toy
 from zoo.backbones import MLPDiscriminator
+from zoo.datamodules import Toy
 from zoo.lab import Result
 from zoo.lab._figures import BLUE, GREEN, ORANGE, RED, panels
 from zoo.lab._games import around, train_critic

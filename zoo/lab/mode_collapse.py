@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules import Toy
+from zoo.datamodules import Toy
 from zoo.lab import Result
 from zoo.lab._games import fit
 from zoo.lab._ring import METHODS, start

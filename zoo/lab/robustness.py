@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.optim import RMSprop
 
-from datamodules import Digits
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPGenerator
 from zoo.backbones.base import Generator
+from zoo.datamodules import Digits
 from zoo.gan import GAN
 from zoo.lab import Result
 from zoo.lab._games import fit

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from torch.optim import RMSprop
 
-from datamodules import Toy
-from datamodules.toy import ToyName
 from zoo.backbones import MLPDiscriminator
+from zoo.datamodules import Toy
+from zoo.datamodules.toy import ToyName
 from zoo.lab import Result
 from zoo.lab._figures import RED, panels, plane
 from zoo.lab._games import around, train_critic

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules import Toy
 from zoo.backbones import MLPDiscriminator, MLPGenerator
+from zoo.datamodules import Toy
 from zoo.dynamics import CriticWarmup
 from zoo.gan import GAN
 from zoo.lab import Result, _ring

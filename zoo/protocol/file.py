@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zoo.arguments import folder_name
-from zoo.cli import ROOT
 from zoo.cli_errors import no_option
-from zoo.cli_files import read_file
+from zoo.cli_files import find_config, read_file
 from zoo.protocol.search import Search
 
 Unit = Literal["kimg", "minutes", "flops"]
@@ -56,8 +55,8 @@ class Protocol:
     search: Search | None
 
 
-def read(path: Path) -> Protocol:
-    """The protocol in a file.
+def read(name: str | Path) -> Protocol:
+    """The protocol in a file: a path, or the name of one of configs/benchmarks/ and configs/sweeps/.
 
     - ``name``: of the benchmark, a folder's name; the file's own if left out
     - ``configs``: a list; each is the name of a `configs/<name>.yaml`, or a path, or a mapping of ``config``, ``name``
@@ -72,6 +71,7 @@ def read(path: Path) -> Protocol:
     Raises:
         ValueError: in one line, for the first mistake; options of `train.py` are looked at in :mod:`zoo.protocol.plan`.
     """
+    path = find_config(name, ("benchmarks", "sweeps"))
     tree = _load(path)
     try:
         return _protocol(path, tree)
@@ -85,10 +85,6 @@ def as_options(values: Mapping[str, Any]) -> list[str]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: there is no such protocol; the zoo has {', '.join(_names(ROOT / 'configs/benchmarks'))}"
-        )
     tree = read_file(path)
     if not tree:
         raise ValueError(f"{path}: has no keys")
@@ -118,7 +114,7 @@ def _protocol(path: Path, tree: dict[str, Any]) -> Protocol:
         _overrides(ranges, "search.ranges")
     return Protocol(
         path, folder_name(tree.get("name", path.stem), "name"), contenders,
-        _config(tree["data"], "data", ROOT / "configs/data"), tuple(seeds), unit, budget,
+        _config(tree["data"], "data", "data"), tuple(seeds), unit, budget,
         _overrides(tree.get("overrides"), "overrides"), search,
     )  # fmt: skip
 
@@ -126,23 +122,18 @@ def _protocol(path: Path, tree: dict[str, Any]) -> Protocol:
 def _contender(entry: Any) -> Contender:
     given = entry if isinstance(entry, dict) else {"config": entry}
     _check_keys(given, ("config", "name", "overrides"), "configs: ")
-    config = _config(given.get("config"), "configs", ROOT / "configs")
+    config = _config(given.get("config"), "configs", "")
     own = read_file(config).get("variant", config.stem)
     name = folder_name(given.get("name", own), "configs")
     return Contender(name, config, _overrides(given.get("overrides"), f"configs: {name}: overrides"), name != own)
 
 
-def _config(name: Any, key: str, folder: Path) -> Path:
+def _config(name: Any, key: str, room: str) -> Path:
     """The file that a name or a path stands for."""
-    if isinstance(name, str):
-        for path in (folder / f"{name}.yaml", Path(name)):
-            if path.is_file():
-                return path
-    raise ValueError(no_option(str(name), f"{key}: ", _names(folder)))
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem not in ("default", "demo"))
+    try:
+        return find_config(str(name), (room,))
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _budget(given: Any) -> tuple[Unit, float]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
-from zoo.cli import ROOT
 from zoo.cli_files import read_file
 from zoo.protocol.file import Contender, Protocol, as_options
 from zoo.protocol.flops import flops_per_image
@@ -169,7 +168,7 @@ def _planned(
     values = protocol.search.draw(contender.name, draw) if protocol.search and draw is not None else {}
     folder = out / f"{told.variant}-{told.dataset}" / ("" if draw is None else f"draw-{draw:03}") / f"seed-{seed}"
     command = [
-        sys.executable, _shown(ROOT / "train.py"), "fit", *_words(protocol, contender, kimg), *as_options(values),
+        sys.executable, "-m", "zoo", "train", *_words(protocol, contender, kimg), *as_options(values),
         f"--seed_everything={seed}", f"--trainer.default_root_dir={folder}",
     ]  # fmt: skip
     config = json.loads(json.dumps(told.config)) | {"seed_everything": seed}

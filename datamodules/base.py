@@ -95,12 +95,14 @@ class DataModule(LightningDataModule, ABC):
         The same on every rank and in every run: a fair draw whatever the order of the set. Without a third split
         "test" is "val".
         """
-        if not self.splits:
-            raise ValueError(f"{type(self).__name__}: no data is loaded yet; call setup() first")
-        data = self.splits.get(split, self.splits["val"]).data
+        data = self._loaded(split).data
         if n >= len(data):
             return data
         return data[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n]]
+
+    def labels(self, split: str) -> Tensor | None:
+        """The labels (N,), int64, of a split; None where there are none. Without a third split "test" is "val"."""
+        return self._loaded(split).labels
 
     def state_dict(self) -> dict[str, int]:
         """Where the training stream stands; Lightning saves it in every checkpoint.
@@ -114,13 +116,17 @@ class DataModule(LightningDataModule, ABC):
         """Let the next training loader go on from there."""
         self._resume_from = state_dict
 
-    def _loader(self, split: str, *, shuffle: bool, flip: bool = False) -> TensorLoader:
+    def _loaded(self, split: str) -> Split:
         if not self.splits:
             raise ValueError(f"{type(self).__name__}: no data is loaded yet; call setup() first")
+        return self.splits.get(split, self.splits["val"])
+
+    def _loader(self, split: str, *, shuffle: bool, flip: bool = False) -> TensorLoader:
+        chosen = self._loaded(split)
         rank, world_size = _ranks()
         try:
             return TensorLoader(
-                *self.splits[split],
+                *chosen,
                 batch_size=self.batch_size,
                 shuffle=shuffle,
                 seed=self.seed,

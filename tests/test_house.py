@@ -56,6 +56,7 @@ ALLOWED = {
     "zoo.hub": {"zoo"},
     "zoo.cli_errors": set(),
     "zoo.cli_news": set(),
+    "zoo.cli_classes": {"zoo.cli_errors"},
     "zoo.cli_files": {"zoo.cli_errors"},
     "zoo.cli": {"zoo"},
     "zoo.compare": {"zoo", "zoo.cli_files", "zoo.compare", "zoo.loggers", "zoo.runs"},

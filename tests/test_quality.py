@@ -400,4 +400,4 @@ def test_the_summary_is_shown_at_the_end(monkeypatch):
     fit(StubGAN(data.held_out + 0.5), data, quality)
     assert len(shown) == 1
     assert re.fullmatch(re.escape(quality.summary()) + r"; measuring took [0-9.]+% of the time", shown[0])
-    assert shown[0].startswith("fd/pixels8 16 at 0.16 kimg, best 16 at 0 kimg; real images score ")
+    assert shown[0].startswith("fd/pixels8 16 at 0.16 kimg, best 16 at 0 kimg, recall 0.00 (")

@@ -29,7 +29,8 @@ from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.patience import Patience
 from zoo.callbacks.record import RunRecord, command
-from zoo.cli_errors import explain, find, first_line, no_memory
+from zoo.cli_classes import build, link_classes
+from zoo.cli_errors import explain, first_line, no_memory
 from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts, with_files
 from zoo.cli_news import hush
 from zoo.gan import GAN
@@ -149,6 +150,7 @@ class ZooCLI(LightningCLI):
         """The run's names, its budget, its ranks' patience, and what networks learn from the data and each other."""
         parser.add_argument("--variant", type=str, default=None, help="Name of the configuration.")
         parser.add_argument("--dataset", type=str, default=None, help="Name of the data.")
+        parser.add_argument("--conditional", type=bool, default=False, help="Give both networks the data's classes.")
         parser.add_lightning_class_args(Budget, "budget")
         parser.add_lightning_class_args(Patience, "patience")
         for network in ("generator", "discriminator", "diffusion_discriminator", "encoder"):
@@ -184,6 +186,7 @@ class ZooCLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand == "fit" and slurm.restarted():
             config.ckpt_path = _last_life(Path(config.trainer.default_root_dir or "runs")) or config.ckpt_path
+        told = config.clone()  # before num_classes is filled in: other data have other classes
         self._refuse_what_cannot_be(config)
         if self.subcommand != "fit":
             config.trainer.logger = False
@@ -191,10 +194,8 @@ class ZooCLI(LightningCLI):
             return
         if config.trainer.limit_val_batches is None:
             config.trainer.limit_val_batches = 0  # Quality measures by kimg; an epoch of validation would add nothing
-        parser = self._parser(self.subcommand)
-        told = config.clone()
-        told.ckpt_path = None
-        self.run = Run(config, _without_secrets(parser.dump(told, skip_unset=False)))
+        told.ckpt_path, told.trainer.limit_val_batches = None, config.trainer.limit_val_batches
+        self.run = Run(config, _without_secrets(self._parser("fit").dump(told, skip_unset=False)))
         config.trainer.default_root_dir = str(self.run.folder)
         self.save_config_kwargs = {"run": self.run}
         loggers = config.trainer.logger
@@ -212,6 +213,7 @@ class ZooCLI(LightningCLI):
             for key in ("variant", "dataset"):
                 if config[key]:
                     folder_name(config[key], key)
+            link_classes(config.model, build(config.data), config.conditional)
         except ValueError as error:
             self.parser.error(str(error))
         if config.trainer.gradient_clip_val:
@@ -309,10 +311,9 @@ def _fail(message: str) -> NoReturn:
 
 
 def _image_shape(data: Namespace | None) -> list[int] | None:
-    if data is None:
-        return None
-    refuse_impossible(_plain(data), "data")
-    return list(find(data.class_path)(**data.init_args.as_dict()).image_shape)
+    if data is not None:
+        refuse_impossible(_plain(data), "data")
+    return None if data is None else list(build(data).image_shape)
 
 
 def _plain(value: Any) -> Any:

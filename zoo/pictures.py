@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 _LEGIBLE = 32  # pixels: smaller images are enlarged to at least this
+_COLUMNS = 32  # at most, of a grid with a column for each class
 _GAP = 2  # white pixels between images
 _EXTENT = 3.0  # a picture of points shows [-3, 3] x [-3, 3]
 _CELLS, _CELL = 128, 3  # a picture of points has 128 x 128 cells of 3 x 3 pixels
@@ -58,6 +59,16 @@ def picture(samples: Tensor, columns: int | None = None) -> np.ndarray:
     if columns < 1:
         raise ValueError(f"picture: columns must be at least 1, got {columns}")
     return _grid(_rgb(to_uint8(samples)), columns)
+
+
+def class_grid(n: int, num_classes: int | None) -> tuple[int, int | None]:
+    """How many of `n` samples with classes in turn make whole rows, and the columns that give each class its own.
+
+    All `n`, and None for the columns, where there are no classes, more than `n`, or more than 32.
+    """
+    if num_classes is None or num_classes > min(n, _COLUMNS):
+        return n, None
+    return n - n % num_classes, num_classes
 
 
 def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) -> Path:

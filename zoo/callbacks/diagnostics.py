@@ -36,7 +36,8 @@ class Diagnostics(Callback):
     `diagnosis` in run.json; the same pathology is told again only after it was away.
 
     The diversity is that of `gan.sample()`, hence of the averaged generator where there is one; all else is of the
-    networks that play. Features and classes are those of the data module's own small classifier, where it has one.
+    networks that play. That of a conditional GAN is within classes: ten fixed pictures of ten classes are a collapse.
+    Features and classes are those of the data module's own small classifier, where it has one.
     Gradients are as they were before the last step of G, after clipping.
 
     Neither the global random states nor the module are touched. Every rank takes the same reading, and so comes to the
@@ -107,7 +108,7 @@ class Diagnostics(Callback):
         gan = cast("GAN", pl_module)
         if self._every.due(gan.kimg):
             with self._clock():
-                self._read(trainer, gan, batch if isinstance(batch, Tensor) else batch[0])
+                self._read(trainer, gan, *((batch,) if isinstance(batch, Tensor) else batch[:2]))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so, if it ends because a move was not finite."""
@@ -134,8 +135,8 @@ class Diagnostics(Callback):
         self.seconds += time.monotonic() - began
 
     @isolate_rng()
-    def _read(self, trainer: Trainer, gan: GAN, real: Tensor) -> None:
-        reading: Reading | None = trainer.strategy.broadcast(self._reader(gan, real))
+    def _read(self, trainer: Trainer, gan: GAN, real: Tensor, labels: Tensor | None = None) -> None:
+        reading: Reading | None = trainer.strategy.broadcast(self._reader(gan, real, labels))
         if reading is None:
             return
         values = {f"diagnosis/{name}": float(value) for name, value in reading.as_row().items() if name != "kimg"}

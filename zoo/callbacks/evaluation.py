@@ -35,6 +35,7 @@ class Evaluation:
     """Compares a GAN with real images, as often as it is called.
 
     Samples are `gan.sample(n, seed=seed)`, made in parts, each rank a share of them; every rank gets the same scores.
+    A conditional GAN makes each class as often as it stands in `labels`.
     The features of the real images are taken once, and kept on disk for the next run (`zoo.metrics.features.memory`).
 
     Args:
@@ -42,6 +43,7 @@ class Evaluation:
         images: real ones, (M, C, H, W) in [-1, 1] or uint8, or points (M, 2).
         split: which they are, in a word.
         n: samples, at least 6.
+        labels: of the data, (L,), for a conditional GAN; without them its classes are equally frequent.
         scores: of `zoo.metrics.scores.SCORES`.
         seed: of the samples.
         modes: what counts the modes of samples, where they are known.
@@ -61,6 +63,7 @@ class Evaluation:
         *,
         n: int,
         scores: Iterable[str],
+        labels: Tensor | None = None,
         seed: int = 0,
         modes: Modes | None = None,
         strict: bool = False,
@@ -71,6 +74,7 @@ class Evaluation:
         self.scores = check_scores(scores, extractor.name)
         self.n, self.seed, self.split, self.modes = n, seed, split, modes
         self.extractor, self.device = extractor, device
+        self.labels = None if labels is None else spread(labels, n)
         self.real = remember(extractor, images, device)
         self.dim = self.real.features.shape[1]
         self.deficient = min(len(images), n) <= self.dim
@@ -94,7 +98,8 @@ class Evaluation:
         finite: list[Tensor] = []
 
         def parts() -> Iterator[Tensor]:
-            for part in gan.stream(self.n, seed=self.seed, rows=ranks.share(self.n)):
+            labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels}
+            for part in gan.stream(self.n, seed=self.seed, rows=ranks.share(self.n), **labels):
                 finite.append(torch.isfinite(part).flatten(1).all(1).cpu())
                 if self.modes is not None:
                     kept.append(part.cpu())
@@ -165,6 +170,22 @@ def real_images(data: Any, split: str, n: int) -> Tensor:
         if sum(map(len, images)) >= n:
             break
     return torch.cat(images)[:n]
+
+
+def class_labels(gan: Any, data: Any, split: str) -> Tensor | None:
+    """The labels (L,) of a split of any data module; None unless the GAN is conditional and the data are labelled."""
+    if getattr(gan, "num_classes", None) is None:
+        return None
+    if hasattr(data, "labels"):
+        known: Tensor | None = data.labels(split)
+        return known
+    batches = list(getattr(data, f"{split}_dataloader")())
+    return torch.cat([batch[1] for batch in batches]) if len(batches[0]) > 1 else None
+
+
+def spread(labels: Tensor, n: int) -> Tensor:
+    """`n` labels, sorted, each class as frequent as in `labels` (L,) up to one."""
+    return labels.sort()[0][torch.arange(n) * len(labels) // n]
 
 
 def _named(values: dict[str, float]) -> dict[str, float]:

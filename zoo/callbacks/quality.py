@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, own_extractor, own_modes, real_images
+from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import leaves_nothing
 from zoo.loggers import encode
@@ -57,8 +57,8 @@ class Quality(Callback):
     value NaN, with a warning; NaN is never the best.
 
     Neither the global random states nor the module are touched: the latents are those of ``gan.sample(n, seed=seed)``,
-    the same every time. Ranks share the samples and get the scores of all. The averaged generator is measured where
-    there is one.
+    the same every time; a conditional GAN makes each class as often as the compared split holds it. Ranks share the
+    samples and get the scores of all. The averaged generator is measured where there is one.
 
     Args:
         every_kimg: thousands of real images between proxies.
@@ -74,6 +74,7 @@ class Quality(Callback):
         score: the last score; None before the first.
         score_name: its key, ``fd/S``.
         score_kimg: when it was taken.
+        recall: taken with it, of this ``fit``.
         best_score: the lowest of a run; it and the last score are kept in checkpoints.
         best_kimg: when that was taken.
         seconds: spent in measuring, of this ``fit``.
@@ -101,6 +102,7 @@ class Quality(Callback):
         self.score_name = score_name("fd", own)
         self.score: float | None = None
         self.score_kimg: float | None = None
+        self.recall: float | None = None
         self.best_score: float | None = None
         self.best_kimg: float | None = None
         self._full_kimg: float | None = None
@@ -127,12 +129,14 @@ class Quality(Callback):
             setattr(self, name, state_dict.get(name))
 
     def summary(self) -> str:
-        """One line: the score beside the best one and that of real images."""
+        """One line: the score beside the best one, recall, and the score of real images."""
         if self.score is None:
             return f"{self.score_name}: not measured yet"
         line = f"{self.score_name} {self.score:.4g} at {self.score_kimg:g} kimg"
         if self.best_score is not None:
             line += f", best {self.best_score:.4g} at {self.best_kimg:g} kimg"
+        if self.recall is not None:
+            line += f", recall {self.recall:.2f} (1 is best: the share of real images among the samples)"
         return f"{line}; real images score {self._floor:.4g} ({self.n} samples)"
 
     # When it measures.
@@ -236,8 +240,8 @@ class Quality(Callback):
         extractor = self.features or own_extractor(data, images)
         try:
             return Evaluation(
-                extractor, images, split, n=n, scores=scores, seed=self.seed, modes=own_modes(data), strict=strict,
-                device=module.device,
+                extractor, images, split, n=n, scores=scores, labels=class_labels(module, data, split), seed=self.seed,
+                modes=own_modes(data), strict=strict, device=module.device,
             )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"Quality: {error}") from None
@@ -254,6 +258,7 @@ class Quality(Callback):
             measured = self._measure(trainer, gan, self._proxy)
             measured.scores.update(once or {})
             self.score, self.score_kimg = measured.scores[self.score_name], gan.kimg
+            self.recall = measured.scores[f"recall/{self._proxy.extractor.name}"]
             if self.score < (math.inf if self.best_score is None else self.best_score):
                 self.best_score, self.best_kimg = self.score, gan.kimg
                 measured.scores[f"best/{self.score_name}"] = self.score

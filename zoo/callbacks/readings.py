@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SKETCH = 256  # numbers that stand for the weights of G
 _SIDE = 8  # pixels a side of what movement is seen in
 _COURSE = 8  # readings over which samples may go a straight course
+_PAIRS = 16  # of one class, at least, for a diversity within classes
 _LAYERS = 6  # of which the gradient is told by name
 
 
@@ -31,7 +32,8 @@ class Reader:
     """Takes readings of one GAN, one after the other; remembers where it was last.
 
     The networks, their buffers and the noise of the game stay as they are. Scores and gradients are those of the last
-    turns. Samples are `gan.sample(n, seed=seed)`; movement is that of the plain generator, at the same latents.
+    turns. Samples are `gan.sample(n, seed=seed)`; movement is that of the plain generator, at the same latents. A
+    conditional generator makes the classes of the real batch, and diversity is that of pairs of the same class.
 
     Args:
         n: samples a reading.
@@ -75,8 +77,8 @@ class Reader:
         return gradients_by_layer(gan.generator) or self._norms
 
     @torch.no_grad()
-    def __call__(self, gan: GAN, real: Tensor) -> Reading | None:
-        """Read; `real` are images of the data, (N, ...). None before both sides have moved."""
+    def __call__(self, gan: GAN, real: Tensor, labels: Tensor | None = None) -> Reading | None:
+        """Read; `real` are images of the data, (N, ...), `labels` theirs, (N,). None before both sides have moved."""
         turns = last_turns(gan)
         if not all(turn.name in gan.verdicts and f"loss/{turn.name}" in gan.latest for turn in turns.values()):
             return None
@@ -85,7 +87,7 @@ class Reader:
             "loss_d": losses["d"], "loss_g": losses["g"],
             **_scores(gan, turns["d"]), "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
             "weights": (weights := _largest(gan)), "growth": weights / self._start if self._start else math.nan,
-            **self._samples(gan, real), "turn": self._turn(gan.generator),
+            **self._samples(gan, real, labels), "turn": self._turn(gan.generator),
         }  # fmt: skip
         finite = all(map(math.isfinite, (*losses.values(), told["scale"], told["weights"], *self.layers.values())))
         bounded = told.pop("bounded")
@@ -96,17 +98,22 @@ class Reader:
         self.layers = dict(_some(list(norms.items())))
         return math.hypot(*norms.values()) if norms else math.nan
 
-    def _samples(self, gan: GAN, real: Tensor) -> dict[str, Any]:
+    def _samples(self, gan: GAN, real: Tensor, labels: Tensor | None) -> dict[str, Any]:
         real = _as_float(real)[: self.n]
-        made = gan.sample(self.n, seed=self.seed)
+        known = None if labels is None or gan.num_classes is None else labels[: len(real)]
+        asked = None if known is None else known[torch.arange(self.n, device=known.device) % len(known)]
+        made = gan.sample(self.n, seed=self.seed, labels=asked)
         if not made.isfinite().all():
             return {"bounded": False}
-        told: dict[str, Any] = {"bounded": True, "diversity": _spread(made) / _spread(real)}
+        if known is None or _pairs(known).sum() < _PAIRS:
+            known = asked = None
+        told: dict[str, Any] = {"bounded": True, "within_classes": known is not None}
+        told["diversity"] = _spread(made, asked) / _spread(real, known)
         images = [made[: len(real)], real]  # of as many: a count of modes goes with how many there are
         logits: list[Tensor | None] = [None, None]
         if self.extractor is not None:
             found = [self.extractor.to(made.device)(x.clamp(-1, 1)) for x in images]
-            told["feature_diversity"] = _spread(found[0].features) / _spread(found[1].features)
+            told["feature_diversity"] = _spread(found[0].features, known) / _spread(found[1].features, known)
             logits = [f.logits for f in found]
         if self.modes is not None:
             told["modes"] = _effective(self.modes(images[0])) / _effective(self.modes(real))
@@ -115,8 +122,8 @@ class Reader:
         return told | self._movement(gan, made, real)
 
     def _movement(self, gan: GAN, made: Tensor, real: Tensor) -> dict[str, float]:
-        """Of where the plain generator puts its samples: their mean and standard deviation, in few pixels."""
-        if gan.generator_ema is not None:
+        """Of where the plain generator puts its samples, classes in turn: their mean and spread, in few pixels."""
+        if gan.generator_ema is not None or gan.num_classes is not None:
             z = gan.sample_latent(self.n, Noise(self.seed)).to(gan.device)
             labels = None if gan.num_classes is None else torch.arange(self.n, device=gan.device) % gan.num_classes
             with evaluating(gan.generator):
@@ -247,9 +254,16 @@ def _largest(gan: GAN) -> float:
     return max(float(_norm(net.parameters())) for net in gan.players().values())
 
 
-def _spread(x: Tensor) -> float:
-    """The mean distance between different rows."""
-    return float(F.pdist(x.flatten(1).float()).mean())
+def _spread(x: Tensor, labels: Tensor | None = None) -> float:
+    """The mean distance between different rows, of the same class if labels are given."""
+    distances = F.pdist(x.flatten(1).float())
+    return float((distances if labels is None else distances[_pairs(labels)]).mean())
+
+
+def _pairs(labels: Tensor) -> Tensor:
+    """Which pairs of labels are equal, in the order of `F.pdist`."""
+    first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
+    return labels[first] == labels[second]
 
 
 def _place(samples: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import leaves_nothing, run_folder
 from zoo.loggers import log_picture
-from zoo.pictures import picture, save_picture
+from zoo.pictures import class_grid, picture, save_picture
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class Samples(Callback):
     """Pictures of the same `n` latents before training, every `every_kimg`, and at the end.
 
-    They are `<trainer.log_dir>/samples/<kimg>.png`, as in `000012.800.png`, and "samples/grid" in
-    every logger that shows pictures. Samples with NaN values have no picture, only a warning.
+    They are `<trainer.log_dir>/samples/<kimg>.png`, as in `000012.800.png`, and "samples/grid" in every logger that
+    shows pictures. Classes of a conditional GAN have a column each. Samples with NaN values have no picture, only a
+    warning.
 
     Args:
         every_kimg: thousands of real images between pictures.
-        n: samples in a picture.
+        n: samples in a picture; as many as make whole rows where classes have columns.
         seed: of the latents.
 
     Raises:
@@ -66,9 +67,10 @@ class Samples(Callback):
         if not trainer.is_global_zero or leaves_nothing(trainer):
             return
         self._drawn_at = gan.kimg
-        samples = gan.sample(self.n, seed=self.seed)
+        n, columns = class_grid(self.n, getattr(gan, "num_classes", None))
+        samples = gan.sample(n, seed=self.seed)
         if torch.isnan(samples).any():
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
-        save_picture(samples, self._folder / f"{gan.kimg:010.3f}.png")
-        log_picture(trainer.loggers, "samples/grid", picture(samples), gan.kimg)
+        save_picture(samples, self._folder / f"{gan.kimg:010.3f}.png", columns)
+        log_picture(trainer.loggers, "samples/grid", picture(samples, columns), gan.kimg)

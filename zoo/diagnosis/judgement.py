@@ -25,6 +25,7 @@ RISE = 1.15  # of a window's second half over the first
 HUGE, AGAIN = 10.0, 1.25  # weights and the spread of scores over their first; over what they were before
 WILD, BEYOND = 300.0, 1e6  # the spread of scores that may be too much, and that is
 STUCK, ALIKE, RESTLESS, GROWING, SUDDEN, CALM = 6, 12, 14, 4, 12, 12  # readings
+ALIKE_WITHIN = 6  # readings, of pairs of the same class
 
 
 class Finding(NamedTuple):
@@ -128,18 +129,25 @@ def diminished(readings: Sequence[Reading]) -> str:
 
 
 def collapse(readings: Sequence[Reading]) -> str:
-    """The samples are alike, or of few modes, and do not become more."""
-    window = readings[-ALIKE:]
-    if len(window) < ALIKE or any(_rises(window, what) for what in ("diversity", "feature_diversity", "modes")):
+    """The samples are alike, or of few modes, and do not become more.
+
+    Pairs of the same class are as different as the data's from the start where labels enter G as they should, so half
+    as long a window does for them.
+    """
+    within = readings[-1].within_classes
+    least = ALIKE_WITHIN if within else ALIKE
+    window = readings[-least:]
+    if len(window) < least or any(_rises(window, what) for what in ("diversity", "feature_diversity", "modes")):
         return ""
     pixels, features, modes = (_middle(window, what) for what in ("diversity", "feature_diversity", "modes"))
     peak = max(_middle(readings[i : i + 3], "diversity") for i in range(max(1, len(readings) - 3)))
     if _middle(window, "accuracy") >= CERTAIN and not pixels <= LOST * peak:
         return ""  # G has not come near the data yet
+    alike = "samples of the same class differ" if within else "samples differ"
     if pixels <= NARROW:
-        told = f"samples differ {pixels:.2g} times as much as the data do"
+        told = f"{alike} {pixels:.2g} times as much as the data do"
     elif features <= UNLIKE:
-        told = f"samples differ {features:.2g} times as much as the data do, in features"
+        told = f"{alike} {features:.2g} times as much as the data do, in features"
     elif modes <= FEW and math.isnan(features):
         told = f"samples have {modes:.2g} times as many modes as the data"
     else:

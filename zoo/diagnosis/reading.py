@@ -27,6 +27,7 @@ class Reading:
     weights: float = math.nan  # the norm of the parameters of the player that has the largest
     growth: float = math.nan  # of that norm, over what it was before the first step
     diversity: float = math.nan  # the mean distance between samples in pixels, of the data's
+    within_classes: bool = False  # whether diversity is that of pairs of the same class, as for a conditional GAN
     feature_diversity: float = math.nan  # the same in features
     modes: float = math.nan  # the effective number of modes or classes, of the data's
     movement: float = math.nan  # of the samples' mean and spread since the last reading, of the data's spread

@@ -40,7 +40,8 @@ class Diagnosis:
 
     def _now(self) -> list[str]:
         now = self.reading
-        alike = f"samples differ {now.diversity:.2g} times as much as the data do"
+        samples = "samples of the same class" if now.within_classes else "samples"
+        alike = f"{samples} differ {now.diversity:.2g} times as much as the data do"
         if not math.isnan(now.feature_diversity):
             alike += f", in features {now.feature_diversity:.2g} times"
         if not math.isnan(now.modes):
@@ -110,7 +111,7 @@ def diagnose(
     enough = [first, *map(_parts, islice(loader, -(-n // len(first[0])) - 1))]
     known: Any = getattr(data, "classifier", None)
     reader = Reader(n, seed, None if known is None else Classifier(known), mode_teller(data))
-    reading = reader(in_play(gan, [torch.cat(part) for part in zip(*enough, strict=True)]), enough[0][0])
+    reading = reader(in_play(gan, [torch.cat(part) for part in zip(*enough, strict=True)]), *enough[0][:2])
     assert reading is not None
     batches = chain(enough, map(_parts, loader))
     retrained = retrain(gan, batches, steps=steps, seed=seed) if retrain_d else None

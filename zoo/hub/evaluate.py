@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from tqdm import tqdm
 
-from zoo.callbacks.evaluation import Evaluation, Measured, own_extractor, own_modes, real_images
+from zoo.callbacks.evaluation import Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
 from zoo.cli_errors import explain
 from zoo.cli_files import read_file, whereabouts, with_files
 from zoo.hub.pretrained import trained
@@ -58,8 +58,8 @@ def evaluate(
     images = real_images(data, split, n)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(
-        extractor or own_extractor(data, images), images, split, n=n, scores=scores, seed=seed, modes=own_modes(data),
-        strict=True, device=device,
+        extractor or own_extractor(data, images), images, split, n=n, scores=scores,
+        labels=class_labels(gan, data, split), seed=seed, modes=own_modes(data), strict=True, device=device,
     )  # fmt: skip
     with tqdm(total=n, unit="sample", disable=None) as bar:
         return evaluation(gan.to(device), bar.update)

@@ -38,6 +38,11 @@ def refuse_misfits(path: Path, found: Mapping[str, Kind], make: Callable[[], GAN
 
 def compare(path: Path, found: Mapping[str, Kind], planned: Mapping[str, Kind], wanted_by: str) -> None:
     """ValueError, naming the first three tensors that are missing, unknown or of another kind."""
+    if "generator.embed.weight" in found and "generator.embed.weight" not in planned:
+        raise ValueError(
+            f"{path} has a generator with a dense label embedding, as the zoo had before labels entered as one-hot "
+            "codes; such generators made one picture a class, so train it again"
+        )
     told = [f"{name} is missing" for name in planned if name not in found]
     told += [f"{name} belongs to nothing" for name in found if name not in planned]
     both = [name for name in planned if name in found and found[name] != planned[name]]

@@ -4,6 +4,16 @@ import argparse
 import re
 from typing import Any
 
+REF = "a run's folder or .ckpt, latest (the last run in runs/), a name of the catalogue, or a published folder"
+
+
+def add_trained_gan(parser: argparse.ArgumentParser, name: str = "ref") -> None:
+    """Declare the reference to a trained GAN, and which modules may be imported to build it."""
+    parser.add_argument(name, help=REF)
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="import this module of yours if the run names it"
+    )
+
 
 def positive(text: str) -> int:
     """An integer of at least 1."""

@@ -6,8 +6,10 @@ import errno
 import itertools
 import os
 import re
+import shutil
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -36,7 +38,7 @@ from zoo.cli_news import hush
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog
 from zoo.redaction import redacted
-from zoo.runs import read_record
+from zoo.runs import checkpoint_of, read_record
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +48,7 @@ set_loader("gan-zoo", lambda text: cli_files.renamed(get_loader("yaml")(text)), 
 class Parser(LightningArgumentParser):
     """Says what is wrong in one line and exits with status 2."""
 
-    given: ClassVar[list[str]] = []  # arguments that did not come from the command line
+    words: ClassVar[list[str]] = []  # of the command line
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line to stderr and exit with 2."""
@@ -54,8 +56,7 @@ class Parser(LightningArgumentParser):
         choices = {"model": variants(), "data": data}
         parsers = [self, *(p for a in self._actions for p in (getattr(a, "_name_parser_map", None) or {}).values())]
         options = {option.lstrip("-"): None for parser in parsers for option in parser._option_string_actions}
-        words = sys.argv[1:] + self.given
-        line = explain(message, choices, options, words, partial(whereabouts, words=words))
+        line = explain(message, choices, options, self.words, partial(whereabouts, words=self.words))
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
@@ -93,15 +94,16 @@ class Run:
         resumed = Path(config.ckpt_path) if config.ckpt_path else None
         if resumed is not None:
             self.wandb_id = _wandb_id(resumed)
-        if resumed is not None and self._continues(resumed.parent / "run.json"):
+        self.resumes = resumed is not None and self._continues(resumed.parent / "run.json")
+        if resumed is not None and self.resumes:
             self.folder = resumed.parent
         else:
             self.folder = self._new_folder(Path(config.trainer.default_root_dir or "runs"))
 
     def discard(self) -> None:
-        """Take the folder away again, if nothing was written to it."""
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the folder of a run that failed before its first batch."""
+        if not self.resumes and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def full(self, error: OSError) -> str:
         """One line for a disk without room: where, and what is kept."""
@@ -163,7 +165,7 @@ class ZooCLI(LightningCLI):
         """Look at the files first: what the parser says of them names none."""
         parsers = getattr(self, "_subcommand_parsers", {})
         try:
-            words = with_files(sys.argv[1:] if args is None else args, parsers)
+            Parser.words = words = _completed(with_files(sys.argv[1:] if args is None else args, parsers))
             reader = next((parsers[word] for word in words if word in parsers), parser)
             check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
@@ -189,6 +191,7 @@ class ZooCLI(LightningCLI):
         told = config.clone()  # before num_classes is filled in: other data have other classes
         self._refuse_what_cannot_be(config)
         if self.subcommand != "fit":
+            config.trainer.limit_val_batches = config.trainer.limit_val_batches or None  # a run's config.yaml has 0
             config.trainer.logger = False
             self.save_config_callback = None
             return
@@ -243,9 +246,7 @@ class ZooCLI(LightningCLI):
             self._keep_recipe()
             resumed = self.subcommand and self._get(self.config, "ckpt_path")
             if resumed:
-                from zoo.hub.load import refuse_others
-
-                refuse_others(resumed, self.model)
+                self._refuse_other_networks(resumed)
             elif self.model.init_from is not None and self.subcommand:
                 from zoo.hub.finetune import begin
 
@@ -254,6 +255,16 @@ class ZooCLI(LightningCLI):
             if hasattr(self, "run"):
                 self.run.discard()
             self.parser.error(str(error))
+
+    def _refuse_other_networks(self, checkpoint: str) -> None:
+        from zoo.hub.load import refuse_others
+
+        try:
+            refuse_others(checkpoint, self.model)
+        except ValueError as error:
+            config = Path(checkpoint).with_name("config.yaml")
+            hint = f"; the run's own configuration is {config}, taken where -c is left out" if config.is_file() else ""
+            raise ValueError(f"{error}{hint}") from None
 
     def _keep_recipe(self) -> None:
         """A checkpoint says how to build the model again."""
@@ -287,8 +298,14 @@ class ZooCLI(LightningCLI):
             if slurm.job() is not None and self.trainer.is_global_zero:
                 self._requeue()
             raise
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not hasattr(self, "run"):
+        except Exception as error:
+            if hasattr(self, "run") and self.model.steps == 0 and _mistake(error):
+                self.run.discard()
+            if (
+                not isinstance(error, OSError)
+                or error.errno not in {errno.ENOSPC, errno.EDQUOT}
+                or not hasattr(self, "run")
+            ):
                 raise
             _fail(self.run.full(error))
 
@@ -323,6 +340,29 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return value
+
+
+_SHORT_NAMES = {"WandbLogger": "zoo.loggers.WandbLogger"}  # Lightning has a class of the same name
+
+
+def _completed(words: Sequence[str]) -> list[str]:
+    """A command line with its references resolved.
+
+    `--ckpt_path` may be a run's folder or "latest"; without -c the run's own configuration is taken.
+    """
+    made = [part for word in words for part in (word.split("=", 1) if word.startswith("--ckpt_path=") else [word])]
+    made = [_SHORT_NAMES.get(word, word) for word in made]
+    if "--ckpt_path" not in made[:-1]:
+        return made
+    place = made.index("--ckpt_path") + 1
+    checkpoint = checkpoint_of(made[place], prefer="last")
+    if checkpoint is None:
+        return made
+    made[place] = str(checkpoint)
+    config = checkpoint.with_name("config.yaml")
+    if config.is_file() and not config_files(made):
+        made[1:1] = ["-c", str(config)]
+    return made
 
 
 def _last_life(root: Path) -> str | None:
@@ -374,7 +414,7 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
     hush()
     variants()
-    Parser.given = args or []
+    Parser.words = sys.argv[1:] if args is None else args
     defaults = {"default_config_files": [str(cli_files.CONFIGS / "default.yaml")]}
     try:
         return kind(

@@ -144,16 +144,25 @@ def _classes(module: str) -> list[str]:
 
 
 def parameters_of(cls: type[Any]) -> list[str]:
-    """What a class's constructor takes, through **kwargs of its bases too."""
+    """Names that a class's constructor takes, through **kwargs of its bases too."""
+    return _parameters(cls)[0]
+
+
+def takes_any(cls: type[Any]) -> bool:
+    """Whether the last of these constructors has **kwargs itself, so that other names are possible."""
+    return _parameters(cls)[1]
+
+
+def _parameters(cls: type[Any]) -> tuple[list[str], bool]:
     names: dict[str, None] = {}
     for base in cls.__mro__:
-        if "__init__" not in vars(base):
+        if "__init__" not in vars(base) or base is object:
             continue
         parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
         names |= {p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return list(names)
+            return list(names), False
+    return list(names), True
 
 
 def find(class_path: str) -> Any:

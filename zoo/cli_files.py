@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from zoo.cli_errors import find, no_option, parameters_of
+from zoo.cli_errors import find, no_option, parameters_of, takes_any
 
 _MOST = 100_000  # entries of a file, with those that its aliases repeat
 _PACKAGE = Path(__file__).parent
@@ -270,9 +270,9 @@ def _takes_none(hint: Any) -> bool:
 
 
 def _known(class_path: str | None) -> list[str]:
-    """The arguments of a class; none, if it is not known, which the parser then says."""
+    """The arguments of a class; none where they cannot be listed, and the parser says what is wrong."""
     try:
         found = find(class_path or "")
     except (ImportError, AttributeError, TypeError, ValueError):
         return []
-    return parameters_of(found) if isinstance(found, type) else []
+    return parameters_of(found) if isinstance(found, type) and not takes_any(found) else []

@@ -1,8 +1,40 @@
-"""A run's `run.json`, read back."""
+"""Runs on disk: which one a reference names, and its `run.json`, read back."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from zoo.sealed import BEST, LAST
+
+LATEST = "latest"
+ROOT = Path("runs")  # of the working folder, where `train.py` writes
+
+
+def checkpoint_of(ref: str | Path, prefer: Literal["best", "last"] = "best") -> Path | None:
+    """The checkpoint of a run on this disk; None for a reference of another kind.
+
+    Args:
+        ref: a .ckpt file; a run's folder; or "latest", the run in `runs/` that was written to last.
+        prefer: which checkpoint of a folder, where it has both.
+
+    Raises:
+        ValueError: there is no run in `runs/`, or no checkpoint in the folder.
+    """
+    path = Path(ref).expanduser()
+    if path.suffix == ".ckpt":
+        return path
+    names = (BEST, LAST) if prefer == "best" else (LAST, BEST)
+    if str(ref) == LATEST and not path.exists():
+        saved = [run for run in ROOT.glob("*/run.json") if any((run.parent / name).is_file() for name in names)]
+        if not saved:
+            raise ValueError(f"{LATEST}: there is no run with a checkpoint in {ROOT}/")
+        path = max(saved, key=lambda record: record.stat().st_mtime).parent
+    if not (path / "run.json").is_file():
+        return None
+    found = next((path / name for name in names if (path / name).is_file()), None)
+    if found is None:
+        raise ValueError(f"{path} is a run without a checkpoint: it has no {' or '.join(names)}")
+    return found
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

@@ -1,19 +1,19 @@
 """Say what is wrong with a trained GAN, and whether its loss teaches G where D is sure.
 
-The data: -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
+The data are those of the run; else -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
 """
 
 import argparse
 from pathlib import Path
 
-from zoo.arguments import positive
+from zoo.arguments import add_trained_gan, positive
 
 TAKES_MORE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which GAN, and how closely to look."""
-    parser.add_argument("ref", help="a run's last.ckpt or best.ckpt, a published folder, or a name of the catalogue")
+    add_trained_gan(parser)
     parser.add_argument("--retrain-d", action="store_true", help="train a fresh D against the frozen generator too")
     parser.add_argument("--steps", type=positive, default=300, help="of that D (default: %(default)s)")
     parser.add_argument("--n", type=positive, default=1000, help="samples and images (default: %(default)s)")
@@ -27,8 +27,8 @@ def run(chosen: argparse.Namespace) -> None:
     from zoo.hub.evaluate import data_module
 
     found = diagnose(
-        chosen.ref, data_module(chosen.rest), n=chosen.n, seed=chosen.seed, retrain_d=chosen.retrain_d,
-        steps=chosen.steps,
+        chosen.ref, data_module(chosen.rest, chosen.ref), n=chosen.n, seed=chosen.seed, retrain_d=chosen.retrain_d,
+        steps=chosen.steps, trust=chosen.trust,
     )  # fmt: skip
     print(found)
     if chosen.json is not None:

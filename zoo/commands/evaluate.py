@@ -1,19 +1,19 @@
 """Score a trained GAN against a data set.
 
-The data: -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
+The data are those of the run; else -c configs/data/<set>.yaml, and --data.<argument> as for train.py.
 """
 
 import argparse
 from pathlib import Path
 
-from zoo.arguments import positive
+from zoo.arguments import add_trained_gan, positive
 
 TAKES_MORE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which GAN, which scores, and of how much."""
-    parser.add_argument("ref", help="a run's last.ckpt or best.ckpt, a published folder, or a name of the catalogue")
+    add_trained_gan(parser)
     parser.add_argument(
         "--metrics", default="fd,kd,is,prdc", help="of fd, kd, is, prdc, fid, kid (default: %(default)s)"
     )
@@ -29,8 +29,8 @@ def run(chosen: argparse.Namespace) -> None:
     from zoo.hub.evaluate import as_json, data_module, evaluate, table
 
     measured = evaluate(
-        chosen.ref, data_module(chosen.rest), scores=chosen.metrics.split(","), n=chosen.n,
-        split=chosen.split, features=chosen.features, seed=chosen.seed,
+        chosen.ref, data_module(chosen.rest, chosen.ref), scores=chosen.metrics.split(","), n=chosen.n,
+        split=chosen.split, features=chosen.features, seed=chosen.seed, trust=chosen.trust,
     )  # fmt: skip
     print(table(measured))
     if chosen.json is not None:

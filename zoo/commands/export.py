@@ -11,7 +11,7 @@ from zoo.arguments import positive
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which checkpoint, where to, and under which name."""
-    parser.add_argument("checkpoint", type=Path, help="a run's last.ckpt or best.ckpt")
+    parser.add_argument("checkpoint", help="a run's folder or .ckpt, or latest (the last run in runs/)")
     parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("--name", default=None, help="(default: <variant>-<dataset> of the run)")
     parser.add_argument("--version", default="1", help="other weights are another version (default: %(default)s)")

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from zoo.arguments import positive
+from zoo.arguments import add_trained_gan, positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which GAN, and what picture."""
-    parser.add_argument("ref", help="a run's last.ckpt or best.ckpt, a published folder, or a name of the catalogue")
+    add_trained_gan(parser)
     parser.add_argument("--n", type=positive, default=None, help="how many (default: 64, or whole rows of classes)")
     parser.add_argument("--class", type=int, dest="label", metavar="K", help="of this class alone, counted from 0")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same picture (default: %(default)s)")
@@ -25,7 +25,7 @@ def run(chosen: argparse.Namespace) -> None:
     from zoo.hub.pretrained import trained
     from zoo.pictures import class_grid, save_picture
 
-    gan = trained(chosen.ref)
+    gan = trained(chosen.ref, trust=chosen.trust)
     n, columns, labels = chosen.n or 64, None, None
     if chosen.label is None:
         whole, columns = class_grid(n, gan.num_classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -22,6 +23,7 @@ from zoo.gan import GAN
 from zoo.hub.pretrained import trained
 from zoo.loggers import encode
 from zoo.metrics.features import Classifier
+from zoo.runs import checkpoint_of
 from zoo.types import Data, total
 
 
@@ -85,22 +87,24 @@ def diagnose(
     seed: int = 0,
     retrain_d: bool = False,
     steps: int = STEPS,
+    trust: Sequence[str] = (),
 ) -> Diagnosis:
     """Read a trained GAN once, and its run's readings; with `retrain_d`, train a fresh D against it.
 
     Args:
-        ref: a run's .ckpt, or a published GAN as for `zoo.from_pretrained`.
+        ref: a run, whose last.ckpt is taken, as for `zoo.load`; or a published GAN as for `zoo.from_pretrained`.
         data: whose training images; it is set up here.
         n: samples, and the fewest images to compare them with.
         seed: of all that is drawn.
         retrain_d: see `zoo.callbacks.retraining`.
         steps: of that D.
+        trust: as for `zoo.load`.
 
     Raises:
         ValueError: for a checkpoint that cannot be loaded or makes other images than the data's, and fewer than two
             batches of data.
     """
-    gan = trained(ref)
+    gan = trained(ref, trust=trust, prefer="last")
     made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
     if made is not None and wanted is not None and tuple(made) != tuple(wanted):
         raise ValueError(f"{ref} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
@@ -135,9 +139,10 @@ def in_play(gan: GAN, data: Data) -> GAN:
 
 def history_of(ref: str | Path, gan: GAN) -> History | None:
     """The readings in a run's checkpoint, judged anew; None where there are none."""
-    if not str(ref).endswith(".ckpt"):
+    checkpoint = checkpoint_of(ref, prefer="last")
+    if checkpoint is None:
         return None
-    callbacks = sealed.read(ref).get("callbacks", {})
+    callbacks = sealed.read(checkpoint).get("callbacks", {})
     states = [state for key, state in callbacks.items() if key.startswith("Diagnostics")]
     return History(map(Reading.of_row, states[0]["readings"]), uses(gan)) if states else None
 

@@ -19,6 +19,7 @@ from zoo.hub.pretrained import trained
 from zoo.loggers import encode
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
+from zoo.runs import checkpoint_of
 
 
 def evaluate(
@@ -30,23 +31,25 @@ def evaluate(
     split: str = "val",
     features: str | None = None,
     seed: int = 0,
+    trust: Sequence[str] = (),
 ) -> Measured:
     """The scores of a trained GAN in full: up to `n` images of a split, and `n` samples.
 
     Args:
-        ref: a run's .ckpt, or a published GAN as for `zoo.from_pretrained`.
+        ref: a run as for `zoo.load`, or a published GAN as for `zoo.from_pretrained`.
         data: whose images; it is set up here.
         scores: of `zoo.metrics.scores`; fid and kid ask for Inception v3.
         n: images, all if the split has fewer, and samples.
         split: "train", "val" or "test".
         features: see `zoo.metrics.features.named`; None is Inception v3 for fid and kid, else what suits the data.
         seed: of the samples.
+        trust: as for `zoo.load`.
 
     Raises:
         ValueError: for a checkpoint that cannot be loaded or makes other images than the data's, an unknown score or
             extractor, weights that cannot be had, and fewer images or samples than features.
     """
-    gan = trained(ref)
+    gan = trained(ref, trust=trust)
     made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
     if made is not None and wanted is not None and tuple(made) != tuple(wanted):
         raise ValueError(f"{ref} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
@@ -65,8 +68,11 @@ def evaluate(
         return evaluation(gan.to(device), bar.update)
 
 
-def data_module(arguments: Iterable[str]) -> LightningDataModule:
-    """The data of `-c` files and `--data...` options, as `train.py` reads them; files' other sections are left."""
+def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> LightningDataModule:
+    """The data of `-c` files and `--data...` options, as `train.py` reads them; files' other sections are left.
+
+    Without a file they are those of the run that `ref` names, if it is one on this disk.
+    """
     from jsonargparse import ArgumentParser
 
     from zoo import datamodules
@@ -74,6 +80,9 @@ def data_module(arguments: Iterable[str]) -> LightningDataModule:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     words, given_words = [], with_files(list(arguments))
+    checkpoint = None if ref is None or {"-c", "--config"} & set(given_words) else checkpoint_of(ref)
+    if checkpoint is not None and (config := checkpoint.with_name("config.yaml")).is_file():
+        given_words = ["-c", str(config), *given_words]
     given = list(given_words)
     while given:
         word = given.pop(0)

@@ -9,6 +9,7 @@ from typing import Any
 from zoo.hub import bundle, facts, recipe
 from zoo.hub.card import card
 from zoo.hub.load import load, recipe_of
+from zoo.runs import checkpoint_of
 
 
 def export(
@@ -35,7 +36,7 @@ def export(
     What its run's folder tells beside the checkpoint is in it, but no path of this machine, data root or secret.
 
     Args:
-        checkpoint: of a run of `train.py`.
+        checkpoint: of a run of `train.py`, as for `zoo.load`.
         folder: where to; must not exist.
         name: None is `<variant>-<dataset>` of the run.
         version: of the published weights; other weights are another version.
@@ -47,7 +48,7 @@ def export(
         ValueError: for a checkpoint that cannot be read, or names classes that are not the zoo's; without a `name` for
             a checkpoint beside which there is no `run.json`; as for `zoo.hub.facts.seeds` and `zoo.hub.bundle.write`.
     """
-    checkpoint, folder = Path(checkpoint), Path(folder)
+    checkpoint, folder = checkpoint_of(checkpoint) or Path(checkpoint), Path(folder)
     run = checkpoint.parent
     gan = load(checkpoint)
     told = recipe_of(checkpoint)

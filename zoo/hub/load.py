@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from zoo.hub.bundle import check_game
 from zoo.hub.header import Kind
 from zoo.hub.planned import compare, kinds_of, refuse_misfits
 from zoo.initial import InitFrom
+from zoo.runs import checkpoint_of
 from zoo.schedules import Schedule
 from zoo.variants import variants
 
@@ -26,30 +30,40 @@ _OF_TORCH = ("torch.nn", "torch.optim")
 _CARRIED = {"lightning", "pytorch_lightning", "torch", "torch_fidelity", "torchmetrics", "torchvision", "zoo"}
 
 
-def load(path: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
-    """The GAN that `train.py` saved at `path`, strictly, in evaluation mode, on `map_location`.
+def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | torch.device = "cpu") -> GAN:
+    """The GAN of a run of `train.py`, strictly, in evaluation mode, on `map_location`.
 
-    Only tensors and plain values are unpickled. Only networks, optimisers and schedules are built, those of the zoo, of
-    torch.nn and torch.optim, or of other modules that are already imported, and nothing larger than the file.
+    Only tensors and plain values are unpickled, and nothing larger than the file is built. Networks, optimisers and
+    schedules are those of the zoo, of torch.nn and torch.optim, of modules that are already imported, and of `trust`.
+
+    Args:
+        path: a .ckpt file, a run's folder (its best.ckpt, else its last.ckpt) or "latest", as for
+            `zoo.runs.checkpoint_of`.
+        trust: modules of your own that may be imported, from the working folder too, as "mynets".
+        map_location: where its tensors go.
 
     Raises:
-        ValueError: if there is no such file, or it is damaged or not a checkpoint of a run, or its tensors are not
-            those of the networks that it describes, or it was written by a `Trainer` used from Python, which does not
-            know how its networks were built: there, use
-            `YourClass.load_from_checkpoint(path, generator=..., discriminator=...)`.
+        ValueError: if there is no such file, or it is damaged or not a checkpoint of a run; if it names a class of a
+            module that is neither imported nor trusted; if its tensors are not those of the networks that it describes;
+            or if it was written by a `Trainer` used from Python, which does not know how its networks were built:
+            there, use `YourClass.load_from_checkpoint(path, generator=..., discriminator=...)`.
     """
-    path = Path(path)
+    path = checkpoint_of(path) or Path(path)
     checkpoint = _read(path)
-    told = checkpoint["hyper_parameters"]
-    kind = _class_of(told["_class_path"], path)
+    described = checkpoint["hyper_parameters"]
+
+    def find_class(name: str, place: str) -> type:
+        return _class_of(name, f"{path}: {place}", trust)
+
+    kind = find_class(described["_class_path"], "model")
     if not issubclass(kind, GAN):
-        raise ValueError(f"{path}: {told['_class_path']!r} is no GAN")
+        raise ValueError(f"{path}: {described['_class_path']!r} is no GAN")
 
     def make() -> GAN:
         try:
-            arguments = {key: _plain(value) for key, value in told.items() if key not in recipe.BESIDE}
-            begun = _init_from(told.get("init_from"), path)
-            gan = recipe.make(kind, arguments, lambda name, place: _class_of(name, f"{path}: {place}"))
+            arguments = {key: _plain(value) for key, value in described.items() if key not in recipe.BESIDE}
+            begun = _init_from(described.get("init_from"), path)
+            gan = recipe.make(kind, arguments, find_class)
         except ValueError as error:
             raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from error
         gan.init_from = begun
@@ -109,13 +123,12 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict) or not isinstance(told.get("_class_path"), str):
         raise ValueError(f"{path} does not say which objective it is of: it was not written by train.py")
     _init_from(told.get("init_from"), path)
-    _refuse_hidden_classes({key: value for key, value in told.items() if key != "init_from"}, path)
+    _refuse_too_many(told, path)
     return checkpoint
 
 
-def _refuse_hidden_classes(told: Any, path: Path) -> None:
-    """No text may name a class of a module that is not imported, wherever it stands."""
-    left, seen = [told], 0
+def _refuse_too_many(described: Any, path: Path) -> None:
+    left, seen = [described], 0
     while left:
         value = left.pop()
         seen += 1
@@ -123,21 +136,30 @@ def _refuse_hidden_classes(told: Any, path: Path) -> None:
             raise ValueError(f"{path} says more than {_MOST:,} things of how its networks were built")
         if isinstance(value, dict | list | tuple):
             left += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str):
-            module = value.rpartition(".")[0]
-            if "class_path" in value:
-                raise ValueError(f"{path} hides a class in the text {value!r}")
-            if all(part.isidentifier() for part in module.split(".")) and module not in sys.modules:
-                raise ValueError(f"{path} wants the class {value}; import {module} first if you trust it")
 
 
-def _class_of(name: str, place: object) -> Any:
-    """The class of a full name, of a module that is imported; ValueError, with the place, for what may not be built."""
-    variants()
+def _class_of(name: str, place: str, trust: Sequence[str]) -> Any:
+    """The class of a full name; ValueError, with the place, for one that may not be built."""
     module, _, word = name.rpartition(".")
+    root = module.partition(".")[0]
+    if root in trust:
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ValueError(f"{place}: {name} cannot be imported: {error}") from None
+    elif root == "zoo":
+        with suppress(ImportError):
+            import_module(module)
+    elif module and module not in sys.modules and root not in _CARRIED:
+        raise ValueError(
+            f"{place} is {name}: if you trust the module {root}, allow it with --trust {root}, "
+            f"or in Python with zoo.load(..., trust=[{root!r}])"
+        )
     found = recipe.classes().get(word) if not module else getattr(sys.modules.get(module), word, None)
     ours = (*recipe.classes().values(), *variants().values(), GAN)
-    carried = module.partition(".")[0] in _CARRIED and not f"{module}.".startswith(tuple(f"{t}." for t in _OF_TORCH))
+    carried = root in _CARRIED and not f"{module}.".startswith(tuple(f"{t}." for t in _OF_TORCH))
     if not isinstance(found, type) or not issubclass(found, _PARTS) or (carried and found not in ours):
         raise ValueError(f"{place}: {name!r} is no network, optimiser or schedule that a GAN can be built of")
     return found

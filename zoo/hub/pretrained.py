@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from zoo.gan import GAN
 from zoo.hub import bundle, catalogue
 from zoo.hub.load import load
+from zoo.runs import checkpoint_of
 
 SCHEMES = ("hf", "wandb")
 
@@ -64,11 +67,18 @@ def resolve(ref: str | Path) -> Path:
     return catalogue.find(name, version or None)
 
 
-def trained(ref: str | Path, *, map_location: str | torch.device = "cpu") -> GAN:
-    """The GAN behind a run's .ckpt, or behind a reference as for :func:`from_pretrained`; ValueError as for both."""
-    if str(ref).endswith(".ckpt"):
-        return load(ref, map_location=map_location)
-    return from_pretrained(ref, map_location=map_location)
+def trained(
+    ref: str | Path,
+    *,
+    trust: Sequence[str] = (),
+    prefer: Literal["best", "last"] = "best",
+    map_location: str | torch.device = "cpu",
+) -> GAN:
+    """The GAN of a run on this disk as for :func:`load`, else a published one as for :func:`from_pretrained`."""
+    checkpoint = checkpoint_of(ref, prefer)
+    if checkpoint is None:
+        return from_pretrained(ref, map_location=map_location)
+    return load(checkpoint, trust=trust, map_location=map_location)
 
 
 def _folder(path: Path) -> Path:

@@ -351,7 +351,8 @@ def _completed(words: Sequence[str]) -> list[str]:
     `--ckpt_path` may be a run's folder or "latest"; without -c the run's own configuration is taken.
     """
     made = [part for word in words for part in (word.split("=", 1) if word.startswith("--ckpt_path=") else [word])]
-    made = [_SHORT_NAMES.get(word, word) for word in made]
+    for short, full in _SHORT_NAMES.items():
+        made = [re.sub(rf"^(--trainer\.logger\+?=)?{short}$", rf"\g<1>{full}", word) for word in made]
     if "--ckpt_path" not in made[:-1]:
         return made
     place = made.index("--ckpt_path") + 1

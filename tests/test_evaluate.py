@@ -90,7 +90,6 @@ def test_splits_and_precision_do_not_depend_on_the_parts(checkpoint) -> None:
         (["-c", DIGITS, "--data.image_size=16"], "makes samples of shape (1, 8, 8), the data has (1, 16, 16)"),
         (["-c", "nowhere.yaml"], "no configuration at nowhere.yaml"),
         (["-c", str(ROOT / "configs/nsgan.yaml")], "has no section data"),
-        ([], "no data is chosen"),
         (["-c", DIGITS, "--data.image_size=8", "--metrics", "fdd"], "unknown score 'fdd'"),
         (["-c", DIGITS, "--data.image_size=8", "--features", "pixel"], "unknown features 'pixel', choose from pixels8"),
         (

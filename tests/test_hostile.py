@@ -129,7 +129,7 @@ def test_a_checkpoint_chooses_no_code(changes: dict[str, Any]) -> None:
         Path(name).write_text("{class_path: canary.Net}")
     torch.save(whole(hyper_parameters={**DESCRIPTION, **changes}), "x.ckpt")
     with pytest.raises(
-        ValueError, match=r"x\.ckpt.*(is no |wants the class|hides a class|latent_dim|be built|init_from)"
+        ValueError, match=r"x\.ckpt.*(is no |if you trust|latent_dim|be built|init_from)"
     ):
         zoo.load("x.ckpt")
 

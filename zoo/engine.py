@@ -55,6 +55,9 @@ class Engine(LightningModule, ABC):
         if nonfinite not in POLICIES:
             choices = ", ".join(POLICIES)
             raise ValueError(f"{type(self).__name__}: unknown nonfinite {nonfinite!r}; choose from {choices}")
+        for side, schedule in schedules.items():
+            if schedule is not None and not callable(schedule):
+                raise ValueError(f"{type(self).__name__}: {side}_scheduler must be a Schedule, got {schedule!r:.60}")
         self.automatic_optimization = False
         self._makers, self._schedules, self.clip_norm, self.compiled = optimizers, schedules, clip_norm, compile
         self._try_optimizers()

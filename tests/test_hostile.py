@@ -128,9 +128,7 @@ def test_a_checkpoint_chooses_no_code(changes: dict[str, Any]) -> None:
     for name in ("evil.yaml", "evil"):
         Path(name).write_text("{class_path: canary.Net}")
     torch.save(whole(hyper_parameters={**DESCRIPTION, **changes}), "x.ckpt")
-    with pytest.raises(
-        ValueError, match=r"x\.ckpt.*(is no |if you trust|latent_dim|be built|init_from)"
-    ):
+    with pytest.raises(ValueError, match=r"x\.ckpt.*(is no |if you trust|latent_dim|be built|init_from)"):
         zoo.load("x.ckpt")
 
 

@@ -56,6 +56,7 @@ def test_an_experiment_leaves_numbers_a_figure_and_what_they_depend_on(tmp_path,
     assert saved["numbers"]["W₁"] == pytest.approx(saved["numbers"]["mu"], rel=1e-6)
     assert (tmp_path / "divergences.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
+    assert printed.splitlines()[1] == lab.ROUGH
     assert saved["finding"] in printed
     assert str(tmp_path / "divergences.png") in printed
 
@@ -87,3 +88,8 @@ def test_the_seed_decides() -> None:
             draws.append(torch.rand(()).item())
             assert torch.get_num_threads() == 1
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_only_a_quick_run_is_said_to_be_rough() -> None:
+    full = lab.Report("divergences", 0, False, 1.0, lab.Result({"a": 1.0}, "It is 1.", lambda figure: None))
+    assert lab.ROUGH not in str(full)

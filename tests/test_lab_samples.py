@@ -1,5 +1,8 @@
 """How the lab's experiments measure samples: modes reached, exact distances, ranks, spread and classes."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from scipy import stats
@@ -28,6 +31,37 @@ def test_since_when_a_game_has_settled(modes: list[int], since: int | None) -> N
     """30 checks of 3,000 batches, a check every 100."""
     course = mode_collapse.Course(3000, [], [ModeCoverage(n, n, 1.0, 0.0) for n in modes], set())
     assert mode_collapse.settled(course) == since
+
+
+def courses(modes: dict[str, int], good: float) -> dict[str, mode_collapse.Course]:
+    """Games with so many modes at the end, 0 for others."""
+    shown = {**mode_collapse.PLAIN, **mode_collapse.REMEDIES}
+    ends = {name: ModeCoverage(8, modes.get(name, 0), good, 0.0) for name in shown.values()}
+    return {name: mode_collapse.Course(120, [], [end] * 30, set()) for name, end in ends.items()}
+
+
+@pytest.mark.parametrize(
+    ("modes", "good", "said"),
+    [
+        ({}, 0.0, "No game has reached the ring after 120 batches"),
+        ({"-log D": 2, "WGAN-GP": 2}, 0.5, "No remedy reaches more of the ring"),
+        ({"-log D": 2, "WGAN-GP": 8}, 0.5, "Of the remedies, WGAN-GP reach more of the ring, and none puts all"),
+        (dict.fromkeys(mode_collapse.REMEDIES.values(), 8), 0.97, "The remedies reach more of the ring, and the best"),
+    ],
+)
+def test_the_conclusion_follows_from_the_modes(modes: dict[str, int], good: float, said: str) -> None:
+    assert f". {said}" in mode_collapse._finding(courses(modes, good))
+
+
+def test_the_saved_numbers_give_the_saved_finding() -> None:
+    saved = json.loads((Path(__file__).parent.parent / "docs/lab/mode-collapse.json").read_text("utf-8"))
+    numbers, played = saved["numbers"], {}
+    for name in {**mode_collapse.PLAIN, **mode_collapse.REMEDIES}.values():
+        good = numbers[f"{name}: share of good samples at the end"]
+        coverage = [ModeCoverage(8, int(n), good, 0.0) for n in numbers[f"{name}: modes at 30 checks, of 8"]]
+        visited = set(range(int(numbers[f"{name}: different modes over these"])))
+        played[name] = mode_collapse.Course(int(numbers[f"{name}: batches"]), [], coverage, visited)
+    assert mode_collapse._finding(played) == saved["finding"]
 
 
 def test_every_game_of_the_figure_is_one_of_the_ring_and_starts_from_the_seed() -> None:

@@ -28,6 +28,8 @@ from zoo import __version__
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ROUGH = "A rough version: with fewer steps its numbers need not show the claim; leave out --quick for the experiment."
+
 
 @dataclass(frozen=True)
 class Result:
@@ -51,7 +53,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"  {name}: {_shown(value)}" for name, value in self.result.numbers.items()]
-        return "\n".join([f"{self.experiment}, seed {self.seed}, {self.seconds:.0f} s", *lines, self.result.finding])
+        head = [f"{self.experiment}, seed {self.seed}, {self.seconds:.0f} s", *([ROUGH] if self.quick else [])]
+        return "\n".join([*head, *lines, self.result.finding])
 
     def as_json(self) -> str:
         """All but the figure."""

@@ -113,6 +113,7 @@ def _draw(paths: dict[str, Tensor], radius: dict[str, Tensor], figure: Figure) -
     for name, colour in COLOURS.items():
         line = "--" if name == "unrolled" else "-"
         distance.semilogy(radius[name], line, color=colour, label=name, zorder=3 if line == "--" else 2)
-    distance.set(xlabel="step", ylabel="distance from the equilibrium", ylim=(1e-14, 1e4))
+    floor = max(min(float(r.min()) for r in radius.values()), 1e-14)  # below, float64 rounds
+    distance.set(xlabel="step", ylabel="distance from the equilibrium", ylim=(10 ** math.floor(math.log10(floor)), 1e4))
     distance.set_title("Rotation needs damping")
     distance.legend(loc="lower left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +15,13 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from zoo import sealed
+from zoo.cli_files import read_file, with_files
 from zoo.gan import GAN
 from zoo.hub import bundle, pretrained, recipe
+from zoo.hub.evaluate import data_module
 from zoo.hub.load import tensors_of
+from zoo.hub.recipe import BESIDE
+from zoo.runs import checkpoint_of, read_record
 from zoo.variants import variants
 
 AVERAGE = "generator_ema"
@@ -27,6 +32,7 @@ class Source:
     """A trained GAN, as what to start from."""
 
     ref: str
+    variant: str  # as in the names of configs/ and of runs; "" where nothing says it
     objective: str  # class name; "" where the file does not say
     recipe: Mapping[str, Any]  # the constructor's arguments; empty where the file does not say
     tensors: Mapping[str, Tensor]  # named as in `GAN.state_dict()`
@@ -80,30 +86,109 @@ def begin(gan: GAN) -> None:
 
 
 def read(ref: str) -> Source:
-    """A run's .ckpt, read as tensors and plain values only, or a published GAN.
+    """A run as for `zoo.load`, read as tensors and plain values only, or a published GAN.
 
     Raises:
         ValueError: if it cannot be found or read, or is damaged.
     """
-    if not ref.endswith(".ckpt"):
-        return _published(ref)
     try:
-        checkpoint = sealed.read(ref)
-        tensors = tensors_of(checkpoint, Path(ref))
+        path = checkpoint_of(ref)
+        if path is None:
+            return _published(ref)
+        checkpoint = sealed.read(path)
+        tensors = tensors_of(checkpoint, path)
+        record = path.with_name("run.json")
+        variant = read_record(record)["variant"] if record.is_file() else ""
     except ValueError as error:
         raise ValueError(f"init_from: {error}") from error
-    told = _mapping(checkpoint.get("hyper_parameters"))
-    return Source(ref, str(told.get("_class_path", "")).rpartition(".")[2], told, tensors)
+    described = _mapping(checkpoint.get("hyper_parameters"))
+    return Source(ref, variant, str(described.get("_class_path", "")).rpartition(".")[2], described, tensors)
 
 
 def _published(ref: str) -> Source:
-    try:
-        folder = pretrained.resolve(ref)
-        config = bundle.verify(folder)
-        objective = recipe.objective(config["objective"]).__name__
-        return Source(ref, objective, config["init_args"], bundle.tensors(folder))
-    except ValueError as error:
-        raise ValueError(f"init_from: {error}") from error
+    folder = pretrained.resolve(ref)
+    config = bundle.verify(folder)
+    objective = recipe.objective(config["objective"]).__name__
+    return Source(ref, config["variant"], objective, config["init_args"], bundle.tensors(folder))
+
+
+def words_of(ref: str, words: Sequence[str], trust: Sequence[str] = ()) -> list[str]:
+    """The words of a fit that starts from a trained GAN, with its objective, networks and optimisers.
+
+    Images get the size and the channels of its samples, where `words` do not say others.
+
+    Args:
+        ref: a run as for `zoo.load`, or a published GAN.
+        words: of the fit, as names of configurations, --data and any other option; they come last.
+        trust: as for `zoo.load`.
+
+    Raises:
+        ValueError: if it cannot be loaded, or no data are chosen.
+    """
+    gan = pretrained.trained(ref, trust=trust)  # refuses classes that may not be built
+    source = read(str(checkpoint_of(ref) or ref))
+    words = with_files(words)
+    data = _data_words(words)
+    if not data:
+        raise ValueError("no data are chosen: add --data.root FOLDER for a folder of images, or --data NAME")
+    if not any(word in {"-c", "--data"} or word.startswith("--data=") for word in data):
+        folder = with_files(["--data", "image_folder"])
+        words, data = [*folder, *words], [*folder, *data]
+    made, shape = data_module(data), getattr(gan.generator, "image_shape", ())
+    theirs = getattr(made, "image_shape", shape)
+    if len(theirs) != len(shape):
+        raise ValueError(f"{ref} makes samples of shape {tuple(shape)}, {type(made).__name__} has {tuple(theirs)}")
+    given = {word.partition("=")[0].replace(".init_args", "") for word in data}
+    fitting = [
+        f"--{option}={value}"
+        for option, value in _data_options(shape, theirs).items()
+        if f"--{option}" not in given and option.partition(".")[2] in inspect.signature(type(made)).parameters
+    ]
+    model = [
+        "--model",
+        json.dumps(_model(type(gan), source)),
+        f"--conditional={json.dumps(gan.num_classes is not None)}",
+    ]
+    return [*(["--variant", source.variant] if source.variant else []), *model, *words, *fitting]
+
+
+def _data_words(words: Iterable[str]) -> list[str]:
+    """Those that choose data and set their arguments."""
+    found, left = [], list(words)
+    while left:
+        word = left.pop(0)
+        if word == "-c":
+            found += [word, left[0]] if "data" in read_file(Path(left[0])) else []
+            left.pop(0)
+        elif word.startswith("--data"):
+            found += [word] if "=" in word or not left else [word, left.pop(0)]
+    return found
+
+
+def _model(kind: type[GAN], source: Source) -> dict[str, Any]:
+    """A configuration's section: all that the source was built with, but for the facts of its data."""
+
+    def renewed(value: Any, own: bool = False) -> Any:
+        if isinstance(value, list | tuple):
+            return [renewed(part) for part in value]
+        if not isinstance(value, Mapping):
+            return value
+        if "class_path" not in value:
+            return {key: renewed(part) for key, part in value.items()}
+        name = str(value["class_path"])
+        found = recipe.classes().get(name)
+        linked = {"image_shape", "num_classes"} | (set() if own else {"latent_dim"})
+        arguments = {**_mapping(value.get("init_args")), **_mapping(value.get("dict_kwargs"))}
+        return {
+            "class_path": name if found is None else f"{found.__module__}.{found.__qualname__}",
+            "init_args": {key: renewed(part) for key, part in arguments.items() if key not in linked},
+        }
+
+    arguments = {key: renewed(value, key == "generator") for key, value in source.recipe.items() if key not in BESIDE}
+    return {
+        "class_path": f"{kind.__module__}.{kind.__qualname__}",
+        "init_args": {**arguments, "init_from": {"ref": source.ref}},
+    }
 
 
 def networks_of(gan: GAN) -> dict[str, nn.Module]:
@@ -138,6 +223,9 @@ def _refuse_misfits(gan: GAN, networks: Mapping[str, nn.Module], source: Source)
     if fitting:
         ways.append(f"leave it out with --model.init_from.ref {source.ref} --model.init_from.parts {_word(fitting)}")
     alike = _flags(gan, source, [part for part, wrong in found.items() if wrong])
+    classes = _mapping(_mapping(source.recipe.get("generator")).get("init_args")).get("num_classes")
+    if classes != gan.num_classes:
+        alike += f"{' and ' if alike else ''}" + (f"data of {classes} classes" if classes else "--conditional false")
     theirs, ours = _stabilizers(source.recipe), _stabilizers(gan.hparams)
     if theirs != ours and not all("there and" in misfit for misfit in misfits):
         alike += f"{' and ' if alike else ''}stabilizers as there: {theirs}, not {ours}"
@@ -167,7 +255,7 @@ def _flags(gan: GAN, source: Source, parts: Sequence[str]) -> str:
             options[f"model.{part}"] = there.get("class_path")
         mine = _mapping(here.get("init_args"))
         for argument, value in _mapping(there.get("init_args")).items():
-            if value == mine.get(argument, value if here else None):
+            if argument == "num_classes" or value == mine.get(argument, value if here else None):
                 continue
             if argument == "image_shape":
                 options |= _data_options(value, mine.get(argument) or ())

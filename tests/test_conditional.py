@@ -162,6 +162,16 @@ def test_classes_come_from_the_data(tmp_path: Path) -> None:
     [run] = (tmp_path / "runs").iterdir()
     assert zoo.load(run / "last.ckpt").num_classes == 3
 
+    drawn = typed("-m", "zoo", "sample", run / "last.ckpt", "--class", 2, "--n", 4, "-o", "two.png", cwd=tmp_path)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    grid = typed("-m", "zoo", "sample", run / "last.ckpt", "-o", "all.png", cwd=tmp_path)
+    assert "63 samples" in grid.stdout
+    assert Image.open(tmp_path / "all.png").width == 3 * 34 - 2
+    wrong = typed("-m", "zoo", "sample", run / "last.ckpt", "--class", 3, cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "has the classes 0 to 2, got 3" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) == 1
+
 
 @pytest.mark.parametrize(
     ("data", "words", "said"),

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow test-slow lint format clean
+.PHONY: demo test slow test-slow test-readme lint format clean
 
 $(BIN)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,9 @@ test: $(BIN)/.installed lint  ## the networks of the tests are too small for two
 
 slow test-slow: $(BIN)/.installed
 	$(BIN)/python -m pytest -m slow -s
+
+test-readme: $(BIN)/.installed  ## every command of README.md as typed, the slow ones too, with a list of them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/user/test_pages.py -m 'slow or not slow' -k README -v -rs
 
 lint: $(BIN)/.installed
 	$(BIN)/ruff format --check .

@@ -36,6 +36,16 @@ def test_a_spent_budget_trains_no_further_batch(tmp_path: Path) -> None:
     assert (tmp_path / "last.ckpt").stat().st_mtime_ns == before
 
 
+def test_the_environment_limits_each_fit_from_where_it_starts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GAN_ZOO_MAX_KIMG", "0.2")
+    assert fit(tmp_path, Budget(1.0), Checkpoints(), epochs=-1)[0].steps == 2
+    assert fit(tmp_path, Budget(1.0), Checkpoints(), resume="last.ckpt", epochs=-1)[0].steps == 4
+    assert fit(tmp_path, Budget(), epochs=-1)[0].steps == 2
+    monkeypatch.setenv("GAN_ZOO_MAX_KIMG", "few")
+    with pytest.raises(ValueError, match="GAN_ZOO_MAX_KIMG must be a positive number, got 'few'"):
+        Budget()
+
+
 @pytest.mark.parametrize("kimg", [0, -1, math.inf, math.nan])
 def test_budget_refuses(kimg: float) -> None:
     with pytest.raises(ValueError, match=r"Budget: kimg must be positive .* got"):

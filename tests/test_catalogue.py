@@ -1,6 +1,8 @@
 """The published checkpoints that come with the package."""
 
 import os
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def test_the_catalogue_has_every_variant_of_the_lectures_and_one_on_digits() -> 
     names = catalogue.names()
     assert {f"{variant}-fashion_mnist" for variant in OF_THE_LECTURES} <= set(names)
     assert any(name.endswith("-digits") for name in names)
-    assert [path.name for path in sorted(catalogue.DATA.iterdir())] == names
+    assert [path.parent.name for path in sorted(catalogue.DATA.glob("*/SHA256SUMS"))] == names
 
 
 def test_it_is_small() -> None:
@@ -76,3 +78,21 @@ def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
 def test_reproduce_is_for_the_catalogue_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["reproduce", str(tmp_path)]) == 2
     assert "catalogue" in capsys.readouterr().err
+
+
+def test_a_wheel_without_some_weights_says_where_they_are(tmp_path, monkeypatch) -> None:
+    shutil.copytree(catalogue.DATA / "wgan_gp-digits", tmp_path / "wgan_gp-digits")
+    monkeypatch.setattr(catalogue, "DATA", tmp_path)
+    assert catalogue.without_weights() == []
+    (tmp_path / "wgan_gp-digits" / "model.safetensors").unlink()
+    assert catalogue.without_weights() == catalogue.names() == ["wgan_gp-digits"]
+    with pytest.raises(ValueError, match=r"weights of wgan_gp-digits are not installed; .* pip install \./zoo/hub"):
+        catalogue.find("wgan_gp-digits")
+
+
+def test_every_weight_is_in_one_of_the_two_wheels() -> None:
+    here = tomllib.loads((catalogue.DATA / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
+    main = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
+    left_out = {path.removeprefix("/zoo/hub/catalogue_data/") for path in main["wheel"]["exclude"]}
+    assert left_out == {"pyproject.toml", *here["wheel"]["only-include"]}
+    assert all((catalogue.DATA / name).is_file() for name in left_out)

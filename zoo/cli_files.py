@@ -45,11 +45,12 @@ def find_config(name: str | Path, rooms: Sequence[str] = ROOMS) -> Path:
     known = [file.relative_to(root) for root in (Path("configs"), CONFIGS) for file in root.glob("**/*.yaml")]
     there = dict.fromkeys(file.with_suffix("") for file in sorted(known) if file.parent in map(Path, rooms))
     close = difflib.get_close_matches(path.stem, [file.name for file in there], n=2)
-    if not close and (path.name != str(name) or path.suffix):
-        raise ValueError(f"no configuration at {name}")
+    if path.is_dir():
+        raise ValueError(f"no configuration: {name} is not a file, but a folder")
     if not close:
-        among = ", ".join(file.name for file in there if file.name not in {"default", "demo", "wandb"})
-        raise ValueError(f"no configuration {str(name)!r} (choose from {among}, or a path)")
+        among = [file.name for file in there if file.name not in {"default", "demo", "wandb"}]
+        place = f"at {name}" if path.name != str(name) or path.suffix else repr(str(name))
+        raise ValueError(f"no configuration {place} (choose from {', '.join(among)}, or a path)")
     if path.name != str(name) or path.suffix:
         close = [Path("configs", f"{file}.yaml").as_posix() for like in close for file in there if file.name == like]
     raise ValueError(f"no configuration {str(name)!r}; did you mean {' or '.join(map(repr, close))}?")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
+
+VARIABLE = "GAN_ZOO_MAX_KIMG"
 
 
 class Budget(Callback):
@@ -18,20 +21,26 @@ class Budget(Callback):
     in ``on_fit_start`` too, and Lightning leaves the loop alone if it is told to stop there.
     ``Trainer(min_epochs=...)`` and ``min_steps`` go first.
 
+    The environment variable ``GAN_ZOO_MAX_KIMG`` limits every fit to so many kimg from where it starts, to try commands
+    with long budgets as they are.
+
     Args:
         kimg: over all ranks, and over all resumes of the run; None sets no limit.
 
     Raises:
-        ValueError: `kimg` is not positive and finite.
+        ValueError: `kimg`, or the variable, is not positive and finite.
     """
 
     def __init__(self, kimg: float | None = None) -> None:
         if kimg is not None and not 0 < kimg < math.inf:
             raise ValueError(f"Budget: kimg must be positive and finite, or None, got {kimg}")
         self.kimg = kimg
+        self._most = _from_environment()
+        self._end = math.inf
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Train nothing if the budget is spent."""
+        self._end = min(math.inf if self.kimg is None else self.kimg, cast("GAN", pl_module).kimg + self._most)
         self._check(trainer, cast("GAN", pl_module))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
@@ -39,5 +48,17 @@ class Budget(Callback):
         self._check(trainer, cast("GAN", pl_module))
 
     def _check(self, trainer: Trainer, gan: GAN) -> None:
-        if self.kimg is not None and gan.kimg >= self.kimg:
+        if gan.kimg >= self._end:
             trainer.should_stop = True
+
+
+def _from_environment() -> float:
+    """Of `GAN_ZOO_MAX_KIMG`, infinite where it is not set."""
+    text = os.environ.get(VARIABLE, "inf")
+    try:
+        most = float(text)
+    except ValueError:
+        most = math.nan
+    if not most > 0:
+        raise ValueError(f"{VARIABLE} must be a positive number, got {text!r}")
+    return most

@@ -25,3 +25,5 @@ def run(chosen: argparse.Namespace) -> None:
         print(json.dumps([entry.facts() for entry in entries], indent=1))
     else:
         print((catalogue.markdown if chosen.markdown else catalogue.table)(entries))
+        if lacking := catalogue.without_weights():
+            print(f"\nWithout weights here: {', '.join(lacking)}; {catalogue.MORE}")

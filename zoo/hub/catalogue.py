@@ -1,4 +1,7 @@
-"""The published checkpoints that come with the package: a folder each in `catalogue_data`, under its name."""
+"""The published checkpoints that come with the package: a folder each in `catalogue_data`, under its name.
+
+A wheel has the descriptions of all and the weights of some; the others' are the distribution gan-zoo-catalogue.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo.hub.bundle import CONFIG
+from zoo.hub.bundle import CONFIG, WEIGHTS
 from zoo.hub.recipe import close
 from zoo.loggers import decode
 
 DATA = Path(__file__).parent / "catalogue_data"
+MORE = "in a checkout of the zoo: pip install ./zoo/hub/catalogue_data"  # the weights that a wheel leaves out
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def find(name: str, version: str | None = None) -> Path:
     """The folder of a name, of this version if one is given.
 
     Raises:
-        ValueError: for a name or a version that is not there.
+        ValueError: for a name or a version that is not there, or whose weights are not.
     """
     if name not in names():
         hint = close(name, names()) if names() else ": it is empty"
@@ -79,7 +83,14 @@ def find(name: str, version: str | None = None) -> Path:
     there = Entry(folder).config["version"]
     if version not in (None, there):
         raise ValueError(f"the catalogue has version {there} of {name}, not {version!r}: write {name}@{there}")
+    if name in without_weights():
+        raise ValueError(f"the weights of {name} are not installed; {MORE}")
     return folder
+
+
+def without_weights() -> list[str]:
+    """Names whose weights this installation does not have."""
+    return [name for name in names() if not (DATA / name / WEIGHTS).is_file()]
 
 
 HEADS = ("name", "objective", "kimg", "score", "final", "best", "full", "seeds", "minutes", "MB")

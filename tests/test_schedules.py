@@ -1,8 +1,13 @@
 """Schedules: kimg in, factor out."""
 
-import pytest
+from functools import partial
 
-from zoo.schedules import Cosine, Linear, Step
+import pytest
+import torch
+
+from tests.games import networks
+from zoo.schedules import Cosine, Linear, Schedule, Step
+from zoo.variants.nsgan import NSGAN
 
 
 def test_linear() -> None:
@@ -27,3 +32,28 @@ def test_cosine() -> None:
 def test_impossible_kimg_is_refused(build) -> None:
     with pytest.raises(ValueError, match="kimg"):
         build()
+
+
+PLATEAU = torch.optim.lr_scheduler.ReduceLROnPlateau
+
+
+@pytest.mark.parametrize("given", [PLATEAU, PLATEAU(torch.optim.SGD([torch.zeros(1)])), "Linear", Linear])
+def test_no_schedule_is_refused_with_those_that_there_are(given: object) -> None:
+    with pytest.raises(ValueError, match=r"^NSGAN: d_scheduler must be .* Step and Cosine of zoo\.schedules, got .*L"):
+        NSGAN(*networks(), d_scheduler=given)
+
+
+def test_a_schedule_of_ones_own_is_taken() -> None:
+    class Half(Schedule):
+        def __call__(self, kimg: float) -> float:
+            return 0.5
+
+    for schedule in (Half(), lambda kimg: 0.5):
+        NSGAN(*networks(), g_scheduler=schedule)
+
+
+def test_an_optimizer_that_evaluates_the_loss_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^NSGAN: g_optimizer: LBFGS evaluates the loss again .* zoo\.optim\.Adam"):
+        NSGAN(*networks(), g_optimizer=torch.optim.LBFGS)
+    for taken in (torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD, torch.optim.Adagrad):
+        NSGAN(*networks(), g_optimizer=partial(taken, lr=0.1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -56,8 +57,12 @@ class Engine(LightningModule, ABC):
             choices = ", ".join(POLICIES)
             raise ValueError(f"{type(self).__name__}: unknown nonfinite {nonfinite!r}; choose from {choices}")
         for side, schedule in schedules.items():
-            if schedule is not None and not callable(schedule):
-                raise ValueError(f"{type(self).__name__}: {side}_scheduler must be a Schedule, got {schedule!r:.60}")
+            wrong = not callable(schedule) or isinstance(schedule, type | torch.optim.lr_scheduler.LRScheduler)
+            if schedule is not None and wrong:
+                raise ValueError(
+                    f"{type(self).__name__}: {side}_scheduler must be a function of kimg, as Linear, Step and Cosine "
+                    f"of zoo.schedules, got {schedule!r:.80}"
+                )
         self.automatic_optimization = False
         self._makers, self._schedules, self.clip_norm, self.compiled = optimizers, schedules, clip_norm, compile
         self._try_optimizers()
@@ -328,10 +333,17 @@ class Engine(LightningModule, ABC):
     def _try_optimizers(self) -> None:
         """Refuse impossible settings now, rather than when training begins."""
         for side, make in self._makers.items():
+            place = f"{type(self).__name__}: {side}_optimizer"
             try:
-                make([nn.Parameter(torch.zeros(1))])
+                made = make([nn.Parameter(torch.zeros(1))])
             except ValueError as error:
-                raise ValueError(f"{type(self).__name__}: {side}_optimizer: {error}") from None
+                raise ValueError(f"{place}: {error}") from None
+            closure = signature(made.step).parameters.get("closure")
+            if closure is not None and closure.default is Parameter.empty:
+                raise ValueError(
+                    f"{place}: {type(made).__name__} evaluates the loss again within a step, and a move has one "
+                    "evaluation; use zoo.optim.Adam, or AdamW, RMSprop or SGD of torch.optim"
+                )
 
     def _set_rate(self, name: str, optimizer: torch.optim.Optimizer) -> None:
         schedule = self._schedules[_side(name)]

@@ -20,7 +20,8 @@ import torch
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -287,7 +288,8 @@ class ZooCLI(LightningCLI):
         kwargs["logger"] = [MetricsLog(self.run.folder), *loggers]
         record = RunRecord(self.run.folder, variant=self.run.variant, dataset=self.run.dataset)
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks.insert(0, record)  # type: ignore[attr-defined]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.insert(int(isinstance(callbacks[0], ProgressBar)), record)  # it prints below a closed bar
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:

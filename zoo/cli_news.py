@@ -7,7 +7,13 @@ import warnings
 class _News(logging.Filter):
     """Lets through what a user can act on."""
 
-    _OLD = ("Tip:", "`weights_only` was not set")
+    _OLD = (
+        "Tip:",
+        "`weights_only` was not set",
+        "Detected KeyboardInterrupt",
+        "GPU available: False",
+        "TPU available: False",
+    )
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not any(words in record.getMessage() for words in self._OLD)
@@ -15,7 +21,7 @@ class _News(logging.Filter):
 
 def hush() -> None:
     """Silence what Lightning and jsonargparse say of things that are so by design, or that only they can mend."""
-    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector", "trainer.call", "trainer.setup"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_News())
     for message in (
         r".*isinstance\(treespec, LeafSpec\)",

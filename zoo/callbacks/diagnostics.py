@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from zoo.callbacks.readings import Reader, mode_teller, uses
 from zoo.callbacks.retraining import retrain
 from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import leaves_nothing
+from zoo.callbacks.trainer import leaves_nothing, say, wrapped
 from zoo.diagnosis import History, Reading
 from zoo.loggers import KIMG, log_alert
 from zoo.metrics.features import Classifier
@@ -32,8 +31,8 @@ class Diagnostics(Callback):
 
     What is read is in `zoo.diagnosis.Reading`, and logged under those names as ``diagnosis/...``; beside them the norms
     of G's gradient in at most six of its layers, ``diagnosis/gradient/<layer>``. How it is judged is in
-    `zoo.diagnosis`. A finding is a warning in the log, an alert where there is a W&B logger, and an entry of
-    `diagnosis` in run.json; the same pathology is told again only after it was away.
+    `zoo.diagnosis`. A finding is printed above the progress bar, is an alert where there is a W&B logger, and an entry
+    of `diagnosis` in run.json; the same pathology is told again only after it was away.
 
     The diversity is that of `gan.sample()`, hence of the averaged generator where there is one; all else is of the
     networks that play. That of a conditional GAN is within classes: ten fixed pictures of ten classes are a collapse.
@@ -120,9 +119,8 @@ class Diagnostics(Callback):
         """Print what was found, and what looking took; look at the final generator if that is asked for."""
         share = self.seconds / (time.monotonic() - self._started)
         found = ", ".join(dict.fromkeys(f.name for f in self.history.findings)) or "nothing"
-        rank_zero_info(
-            f"Diagnostics: {found} found in {len(self.history.readings)} readings, which took {share:.1%} of the time"
-        )
+        count = len(self.history.readings)
+        say(trainer, f"Diagnosis: {found} found in {count} readings, which took {share:.1%} of the time")
         if self.retrain_d:
             self._retrain(trainer, cast("GAN", pl_module))
 
@@ -150,12 +148,12 @@ class Diagnostics(Callback):
     def _retrain(self, trainer: Trainer, gan: GAN) -> None:
         """Every rank on its own data; what is told is rank 0's."""
         shown = retrain(gan, cast("Iterable[Any]", trainer.train_dataloader), seed=self.seed)
-        rank_zero_info(f"{type(gan).__name__}, against the frozen generator: {shown}")
+        say(trainer, wrapped(f"{type(gan).__name__}, against the frozen generator: {shown}", "    "))
         if trainer.is_global_zero and trainer.log_dir is not None and not leaves_nothing(trainer):
             put(json.dumps(shown.as_row(), indent=1).encode(), Path(trainer.log_dir) / "frozen_generator.json")
 
     def _judge(self, trainer: Trainer, gan: GAN, reading: Reading) -> None:
         """Keep a reading; tell what is new with it."""
         for finding in self.history.add(reading):
-            rank_zero_warn(f"{type(gan).__name__}: {finding}")
+            say(trainer, wrapped(f"{type(gan).__name__}: {finding}", "    "))
             log_alert(trainer.loggers, finding.name, str(finding))

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from tqdm import tqdm
+from torch import nn
+from tqdm.auto import tqdm
 
 from zoo.callbacks.budget import Budget
-from zoo.callbacks.trainer import find
+from zoo.callbacks.trainer import find, in_notebook, run_folder, say
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
-_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} kimg [{elapsed}<{remaining}{postfix}]"
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} kimg [{elapsed}<{remaining}{postfix}]"
+_BAR_WITHOUT_TOTAL = "{desc} {n:.4g} kimg [{elapsed}{postfix}]"
+_LEAST = 6  # columns of the bar itself
 
 
 class Progress(ProgressBar):
-    """One bar over all of training, in kimg, with the last losses and the images per second.
+    """A line about the run when training starts, then one bar over all of it, in kimg.
 
-    Losses are read from the device only when the bar is drawn. Where stderr is no terminal, plain
-    lines are printed instead. Validation shows nothing.
+    The bar has the images per second and the last losses, as far as the terminal is wide enough. Losses are read from
+    the device only when it is drawn. In a notebook it is a notebook's bar; where stderr is neither, plain lines are
+    printed instead. Validation shows nothing.
 
     Args:
         refresh_seconds: between two drawings; None is 1 on a terminal and 30 elsewhere.
@@ -34,7 +40,7 @@ class Progress(ProgressBar):
         super().__init__()
         self.refresh_seconds = refresh_seconds
         self._enabled = True
-        self._bar: tqdm | None = None
+        self._bar: Any = None
 
     def disable(self) -> None:
         """Show nothing."""
@@ -50,21 +56,23 @@ class Progress(ProgressBar):
             print(*args, **kwargs)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw it for the first time."""
+        """Say what is trained, and draw the bar for the first time."""
         if not self._enabled:
             return
         gan = cast("GAN", pl_module)
-        terminal = sys.stderr.isatty()
-        usual = 1.0 if terminal else 30.0
+        say(trainer, _introduction(trainer, gan))
+        drawn = sys.stderr.isatty() or in_notebook()
+        usual = 1.0 if drawn else 30.0
         self._interval = usual if self.refresh_seconds is None else self.refresh_seconds
         self._drawn = self._began = time.monotonic()
         self._images = gan.images
-        if terminal:
+        if drawn:
+            total = self._total(trainer, gan)
             self._bar = tqdm(
                 desc=type(gan).__name__,
                 initial=round(gan.kimg, 3),
-                total=self._total(trainer, gan),
-                bar_format=_BAR,
+                total=total,
+                bar_format=_BAR_WITHOUT_TOTAL if total is None else _BAR,
                 dynamic_ncols=True,
             )
 
@@ -87,16 +95,20 @@ class Progress(ProgressBar):
         now = time.monotonic()
         speed = (gan.images - self._images) / max(now - self._drawn, 1e-9)
         self._drawn, self._images = now, gan.images
-        shown = {k: f"{float(v):.3g}" for k, v in gan.latest.items() if _is_total(k)}
-        shown["images/s"] = f"{speed:.0f}"
+        losses = {k: float(v) for k, v in gan.latest.items() if _is_total(k)}
         total = self._total(trainer, gan)
         if self._bar is None:
-            words = " ".join(f"{k} {v}" for k, v in shown.items())
+            words = " ".join(f"{k} {v:.3g}" for k, v in losses.items())
             target = "" if total is None else f"/{total:g}"
-            print(f"{gan.kimg:g}{target} kimg, {words}", file=sys.stderr, flush=True)
-        else:
-            self._bar.n, self._bar.total = round(gan.kimg, 3), total
-            self._bar.set_postfix(shown, refresh=True)
+            print(f"{gan.kimg:g}{target} kimg, {words} images/s {speed:.0f}", file=sys.stderr, flush=True)
+            return
+        bar = self._bar
+        if total is not None and bar.total is None:
+            bar.bar_format = _BAR
+        bar.total = total
+        bar.n = round(gan.kimg if total is None else min(gan.kimg, total), 3)
+        words = [f"{speed:.0f} img/s", *(f"{k.removeprefix('loss/')} {v:.3g}" for k, v in losses.items())]
+        bar.set_postfix_str(_fitting(words, len(bar.format_meter(**bar.format_dict | {"ncols": 1, "postfix": ""}))))
 
     def _total(self, trainer: Trainer, gan: GAN) -> float | None:
         """In kimg: the budget, else what the epochs or steps come to at the usual batch size."""
@@ -117,3 +129,35 @@ class Progress(ProgressBar):
 def _is_total(name: str) -> bool:
     """Whether this is a player's whole loss, "loss/d", and not a part of it, "loss/d/penalty"."""
     return name.startswith("loss/") and name.count("/") == 1
+
+
+def _fitting(words: Iterable[str], taken: int) -> str:
+    """As many of the words as leave the bar its least columns, where `taken` are used already."""
+    room = shutil.get_terminal_size().columns - taken - _LEAST
+    shown = ""
+    for word in words:
+        longer = f"{shown}, {word}" if shown else word
+        if len(longer) + 2 > room:
+            break
+        shown = longer
+    return shown
+
+
+def _introduction(trainer: Trainer, gan: GAN) -> str:
+    """Objective, data, networks, device and folder in one line."""
+    parts = [type(gan).__name__]
+    data: Any = getattr(trainer, "datamodule", None)
+    if splits := getattr(data, "splits", None):
+        counts = " + ".join(f"{len(split.data):,}" for split in splits.values())
+        shape = "×".join(map(str, data.image_shape))
+        classes = f", {data.num_classes} classes" if data.num_classes else ""
+        parts.append(f"{type(data).__name__} {counts} of {shape}{classes}")
+    networks = {name.upper(): net for name, net in gan.players().items()}
+    parts.append(" ".join(f"{name} {_parameters(net)}" for name, net in networks.items()) + " parameters")
+    ranks = f" × {trainer.world_size}" if trainer.world_size > 1 else ""
+    return " · ".join([*parts, f"{gan.device}{ranks}", str(run_folder(trainer))])
+
+
+def _parameters(net: nn.Module) -> str:
+    count = sum(p.numel() for p in net.parameters())
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count / 1e3:.3g}k"

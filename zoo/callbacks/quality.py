@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
 from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import leaves_nothing
+from zoo.callbacks.trainer import leaves_nothing, say
 from zoo.loggers import encode
 from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures, as_extractor
@@ -30,6 +29,7 @@ from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
+_SHOWN = ("precision", "recall")  # beside the distance, in the line of a proxy
 _KEPT = ("score", "score_kimg", "best_score", "best_kimg", "_full_kimg")  # in checkpoints
 
 
@@ -174,7 +174,7 @@ class Quality(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the summary, and what it cost."""
         share = self.seconds / (time.monotonic() - self._started)
-        rank_zero_info(f"{self.summary()}; measuring took {share:.1%} of the time")
+        say(trainer, f"Quality: {self.summary()}; measuring took {share:.1%} of the time")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure for ``validate``; a validation inside ``fit`` has a clock of its own."""
@@ -196,9 +196,10 @@ class Quality(Callback):
         available = len(self._images(trainer, "val", self.full_n)) if self.full_n else 0
         self._in_full = available > self._proxy.dim
         if self.full_n and not self._in_full:
-            rank_zero_info(
+            say(
+                trainer,
                 f"Quality: no full measure at the end: {self._proxy.extractor.name} has {self._proxy.dim} features, "
-                f"more than the {available} val images"
+                f"more than the {available} val images",
             )
         seen = remember(self._proxy.extractor, training, module.device)
         floor = frechet_distance(seen.features, self._proxy.real.features).item()
@@ -263,6 +264,17 @@ class Quality(Callback):
                 self.best_score, self.best_kimg = self.score, gan.kimg
                 measured.scores[f"best/{self.score_name}"] = self.score
             self._publish(trainer, gan, measured, "")
+            say(trainer, self._row(gan.kimg, measured.scores))
+
+    def _row(self, kimg: float, scores: dict[str, float]) -> str:
+        """The scores of a proxy in one line."""
+        shown = [(self.score_name, scores[self.score_name]), *((k, scores.get(f"{k}/{self._suffix}")) for k in _SHOWN)]
+        words = [f"{name} {value:.4g}" for name, value in shown if value is not None]
+        return f"{kimg:>9g} kimg  {'  '.join(words)}{'  (best)' if self.best_kimg == kimg else ''}"
+
+    @property
+    def _suffix(self) -> str:
+        return self.score_name.partition("/")[2]
 
     def _publish(self, trainer: Trainer, gan: GAN, measured: Measured, prefix: str) -> None:
         values = {f"{prefix}{name}": value for name, value in measured.scores.items()}

@@ -24,7 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from zoo import __version__, slurm
 from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.quality import Quality
-from zoo.callbacks.trainer import find, leaves_nothing
+from zoo.callbacks.trainer import find, leaves_nothing, say
 from zoo.loggers import KIMG, encode
 from zoo.redaction import redacted, redacted_words
 from zoo.sealed import BEST, LAST, put
@@ -97,11 +97,14 @@ class RunRecord(Callback):
         self._stop()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the result, and say where it is."""
+        """Write the result."""
         gan = cast("GAN", pl_module)
         self._write(trainer, gan, "finished")
-        if trainer.is_global_zero:
-            self._say(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Print where it is and how to go on, below the summaries of other callbacks."""
+        if stage == "fit" and trainer.state.finished:
+            self._next(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write why there is no more."""
@@ -112,8 +115,12 @@ class RunRecord(Callback):
         if not isinstance(exception, KeyboardInterrupt | SIGTERMException):
             first, *_ = str(exception).splitlines() or [""]
             status, error = "failed", redacted(f"{type(exception).__name__}: {first}")
+        gan = cast("GAN", pl_module)
+        if status == "interrupted":
+            say(trainer, f"Stopped at {gan.kimg:g} kimg.")
+            self._next(trainer)
         try:
-            self._write(trainer, cast("GAN", pl_module), status, error)
+            self._write(trainer, gan, status, error)
         except OSError as full:  # let the other callbacks save what they can
             if getattr(exception, "errno", None) != full.errno:  # else it says so itself
                 rank_zero_warn(f"RunRecord: could not write {full.filename}: {full.strerror}")
@@ -189,10 +196,19 @@ class RunRecord(Callback):
         }
         put(json.dumps(record, indent=2, allow_nan=False).encode(), self.run_dir / "run.json")
 
-    def _say(self, trainer: Trainer) -> None:
-        print(f"Run: {self.run_dir}")
+    def _next(self, trainer: Trainer) -> None:
+        """Print where the run is, and the commands that go on from there."""
+        lines = [f"Run: {self.run_dir}"]
         if pictures := sorted((self.run_dir / "samples").glob("*.png")):
-            print(f"Samples: {pictures[-1]}")
+            lines.append(f"Samples: {pictures[-1]}")
+        if (self.run_dir / LAST).is_file():
+            train = "python train.py fit" if Path(sys.argv[0]).name == "train.py" else "python -m zoo train"
+            lines += [
+                f"Sample:  python -m zoo sample {self.run_dir} -o grid.png",
+                f"Compare: python -m zoo compare {self.run_dir.parent}",
+                f"Resume:  {train} --ckpt_path {self.run_dir}",
+            ]
+        say(trainer, "\n".join(lines))
 
 
 def command() -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,3 +27,20 @@ def run_folder(trainer: Trainer) -> Path:
 def leaves_nothing(trainer: Trainer) -> bool:
     """Whether this is a ``fast_dev_run``, which writes no files."""
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+def say(trainer: Trainer, text: str) -> None:
+    """Print on rank 0, to stderr, above the progress bar where there is one."""
+    if trainer.is_global_zero:
+        bar = trainer.progress_bar_callback
+        (print if bar is None else bar.print)(text, file=sys.stderr, flush=True)
+
+
+def wrapped(text: str, indent: str) -> str:
+    """A paragraph as wide as the terminal, 100 columns at most, with an indent from its second line."""
+    return textwrap.fill(text, min(shutil.get_terminal_size().columns, 100), subsequent_indent=indent)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return "ipykernel" in sys.modules

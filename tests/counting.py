@@ -32,6 +32,9 @@ class Counter(LightningModule):
     def kimg(self) -> float:
         return self.images / 1000
 
+    def players(self) -> dict[str, torch.nn.Module]:
+        return {"d": self}
+
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         if self.steps == self.fail_at:
             raise RuntimeError("no luck\nat all")

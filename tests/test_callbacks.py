@@ -141,15 +141,20 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_on_a_terminal_is_one_bar_in_kimg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [80, 60, 200])
+def test_progress_on_a_terminal_is_one_bar_in_kimg(columns: int, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("sys.stderr", screen := Terminal())
-    fit(tmp_path, Budget(0.5), Progress(refresh_seconds=0), epochs=-1)
-    frames = [frame for frame in screen.getvalue().split("\r") if frame.strip()]
-    assert screen.getvalue().count("\n") == 1  # the end of the one bar
-    last = frames[-1]
-    assert "| 0.5/0.5 kimg [" in last
+    monkeypatch.setenv("COLUMNS", str(columns))
+    fit(tmp_path, Budget(0.45), Progress(refresh_seconds=0), epochs=-1)
+    introduction, _, shown = screen.getvalue().partition("\n")
+    assert introduction == f"Counter · D 0.001k parameters · cpu · {tmp_path}"
+    frames = [frame for frame in shown.split("\r") if frame.strip()]
+    assert shown.count("\n") == 1  # the end of the one bar
+    last = frames[-1].strip("\n")
+    assert "| 0.45/0.45 kimg [" in last
     assert "100%" in last
-    assert "loss/d=0.5, loss/g=2.25, images/s=" in last
+    assert "img/s" in last
+    assert ("d 0.5, g 2.25]" in last) == (columns >= 80)
     assert "penalty" not in last
 
 

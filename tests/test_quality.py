@@ -392,12 +392,12 @@ class TestRefusals:
             run.fit(StubGAN(data.held_out), data.train_dataloader())
 
 
-def test_the_summary_is_shown_at_the_end(monkeypatch):
-    shown: list[str] = []
-    monkeypatch.setattr("zoo.callbacks.quality.rank_zero_info", shown.append)
+def test_each_score_is_a_row_and_the_summary_is_shown_at_the_end(capsys):
     data, quality = StubData(1, 8, 8), Quality()
     assert quality.summary() == "fd/pixels8: not measured yet"
     fit(StubGAN(data.held_out + 0.5), data, quality)
-    assert len(shown) == 1
-    assert re.fullmatch(re.escape(quality.summary()) + r"; measuring took [0-9.]+% of the time", shown[0])
-    assert shown[0].startswith("fd/pixels8 16 at 0.16 kimg, best 16 at 0 kimg, recall 0.00 (")
+    *_, first, last, end = [line for line in capsys.readouterr().err.splitlines() if "fd/pixels8" in line]
+    assert re.fullmatch(r" +0 kimg  fd/pixels8 16  precision [0-9.]+  recall [0-9.]+  \(best\)", first)
+    assert re.fullmatch(r" +0.16 kimg  fd/pixels8 16  precision [0-9.]+  recall [0-9.]+", last)
+    assert re.fullmatch(rf"Quality: {re.escape(quality.summary())}; measuring took [0-9.]+% of the time", end)
+    assert quality.summary().startswith("fd/pixels8 16 at 0.16 kimg, best 16 at 0 kimg, recall 0.00 (")

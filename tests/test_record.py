@@ -44,9 +44,11 @@ def test_the_record_of_a_finished_run(
     assert result["metrics"]["loss/g"] == 2.25
     assert result["metrics"]["fd/pixels8"] == "nan"
     assert result["checkpoints"] == ["last.ckpt", "best.ckpt"]
-    said = capsys.readouterr().out
-    assert f"Run: {tmp_path}\n" in said
-    assert f"Samples: {tmp_path}/samples/000000.500.png\n" in said
+    said = capsys.readouterr().err.splitlines()
+    assert said[-5:-3] == [f"Run: {tmp_path}", f"Samples: {tmp_path}/samples/000000.500.png"]
+    assert said[-3] == f"Sample:  python -m zoo sample {tmp_path} -o grid.png"
+    assert said[-2] == f"Compare: python -m zoo compare {tmp_path.parent}"
+    assert said[-1].endswith(f"--ckpt_path {tmp_path}")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """What all data modules share: splits in memory, their loaders, the shape of an image."""
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -37,7 +38,16 @@ class DataModule(LightningDataModule, ABC):
 
     image_shape: tuple[int, ...]
     flip: bool = False
+    arguments: dict[str, Any]  # of the constructor
     classifier: ClassVar[str | None] = None  # the small classifier that knows its classes, by name
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember the constructor's arguments, for a run's configuration."""
+        made = super().__new__(cls)
+        made.arguments = dict(
+            list(inspect.signature(cls.__init__).bind_partial(made, *args, **kwargs).arguments.items())[1:]
+        )
+        return made
 
     def __init__(self, *, batch_size: int, seed: int) -> None:
         super().__init__()

@@ -3,17 +3,18 @@
     from zoo import backbones, variants
     gan = variants.WGANGP(backbones.DCGANGenerator((1, 32, 32)), backbones.DCGANDiscriminator((1, 32, 32), norm="none"))
 
-`zoo.GAN` is the game that every variant plays, `zoo.load` reads a checkpoint of a run, and `zoo.from_pretrained` a
-published one, by name or from a folder.
+`zoo.GAN` is the game that every variant plays, `zoo.fit` trains one, `zoo.load` reads a checkpoint of a run,
+`zoo.from_pretrained` a published one, by name or from a folder, and `zoo.show` draws samples.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from zoo import lean
 
 __version__ = "0.1.0"
-__all__ = ["GAN", "__version__", "from_pretrained", "load"]
+__all__ = ["GAN", "__version__", "fit", "from_pretrained", "load", "show"]
 
 lean.spare()  # before anything here imports Lightning
 
@@ -21,17 +22,13 @@ if not Path(__file__).with_name("datamodules").is_dir():  # in a checkout zoo.da
     __path__.append(str(Path(__file__).parents[1]))
 
 
+_ROOMS = {
+    "GAN": "zoo.gan", "fit": "zoo.fitting", "from_pretrained": "zoo.hub.pretrained", "load": "zoo.hub.load",
+    "show": "zoo.pictures",
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
-    if name == "GAN":
-        from zoo.gan import GAN
-
-        return GAN
-    if name == "load":
-        from zoo.hub.load import load
-
-        return load
-    if name == "from_pretrained":
-        from zoo.hub.pretrained import from_pretrained
-
-        return from_pretrained
-    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)

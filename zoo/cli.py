@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import re
 import shutil
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import torch
 import yaml
@@ -23,11 +20,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_only
 
 import zoo.backbones  # noqa: F401 - lets short class names be used
 from zoo import cli_files, datamodules, sealed, slurm
 from zoo.arguments import folder_name
+from zoo.callbacks import Checkpoints, Diagnostics, Progress, Quality, Samples
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.patience import Patience
@@ -39,9 +36,14 @@ from zoo.cli_news import hush
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog
 from zoo.redaction import redacted
-from zoo.runs import checkpoint_of, read_record
+from zoo.runs import checkpoint_of, new_folder, read_record
 from zoo.variants import variants
 
+DEFAULT_CALLBACKS: dict[str, type[Callback]] = {
+    "progress": Progress, "samples": Samples, "quality": Quality, "diagnostics": Diagnostics,
+    "checkpoints": Checkpoints,
+}  # fmt: skip
+CallbackName = Literal["progress", "samples", "quality", "diagnostics", "checkpoints"]
 ROOT = Path(__file__).parent.parent
 set_loader("gan-zoo", lambda text: cli_files.renamed(get_loader("yaml")(text)), (yaml.YAMLError,))
 
@@ -99,7 +101,7 @@ class Run:
         if resumed is not None and self.resumes:
             self.folder = resumed.parent
         else:
-            self.folder = self._new_folder(Path(config.trainer.default_root_dir or "runs"))
+            self.folder = new_folder(Path(config.trainer.default_root_dir or "runs"), f"{self.variant}-{self.dataset}")
 
     def discard(self) -> None:
         """Remove the folder of a run that failed before its first batch."""
@@ -129,20 +131,6 @@ class Run:
         told = read_record(record)
         return (told["variant"], told["dataset"]) == (self.variant, self.dataset)
 
-    def _new_folder(self, root: Path) -> Path:
-        """Rank 0 makes it. Ranks that it started learn of it from the environment; all others write nothing."""
-        stem = f"{self.variant}-{self.dataset}-{datetime.now():%Y%m%d-%H%M%S}"
-        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-            return Path(os.environ.get("GAN_ZOO_RUN_FOLDER") or root / stem)
-        root.mkdir(parents=True, exist_ok=True)
-        for count in itertools.count():
-            folder = root / (f"{stem}-{count}" if count else stem)
-            with suppress(FileExistsError):
-                folder.mkdir()
-                break
-        os.environ["GAN_ZOO_RUN_FOLDER"] = str(folder)
-        return folder
-
 
 class ZooCLI(LightningCLI):
     """fit | validate | test | predict over `zoo.GAN` and any `LightningDataModule`."""
@@ -154,6 +142,9 @@ class ZooCLI(LightningCLI):
         parser.add_argument("--variant", type=str, default=None, help="Name of the configuration.")
         parser.add_argument("--dataset", type=str, default=None, help="Name of the data.")
         parser.add_argument("--conditional", type=bool, default=False, help="Give both networks the data's classes.")
+        for name, kind in DEFAULT_CALLBACKS.items():
+            parser.add_lightning_class_args(kind, name)
+        parser.add_argument("--without", type=list[CallbackName], default=[], help="Default callbacks to leave out.")
         parser.add_lightning_class_args(Budget, "budget")
         parser.add_lightning_class_args(Patience, "patience")
         for network in ("generator", "discriminator", "diffusion_discriminator", "encoder"):
@@ -206,6 +197,8 @@ class ZooCLI(LightningCLI):
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             if isinstance(logger, Namespace) and logger.class_path == "zoo.loggers.WandbLogger":
                 self.run.introduce(logger)
+            elif isinstance(logger, Namespace) and logger.class_path.startswith("zoo.loggers."):
+                logger.init_args.save_dir = logger.init_args.save_dir or str(self.run.folder)
 
     def _refuse_what_cannot_be(self, config: Namespace) -> None:
         for half, folder in (("model", "configs/"), ("data", "configs/data/")):
@@ -280,7 +273,13 @@ class ZooCLI(LightningCLI):
         )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Every fit keeps its own record, whatever other loggers are chosen."""
+        """The default callbacks that are wanted; every fit keeps its own record, whatever other loggers are chosen."""
+        if self.subcommand is None:
+            return super().instantiate_trainer(**kwargs)
+        parser = self._parser(self.subcommand)
+        listed = self._get(self.config_init, "trainer.callbacks")
+        left_out = self._get(self.config, "without") if _adds(listed) else DEFAULT_CALLBACKS
+        parser.callback_keys = [key for key in parser.callback_keys if key not in left_out]
         if self.subcommand != "fit":
             return super().instantiate_trainer(**kwargs)
         chosen = self._get(self.config_init, "trainer.logger")
@@ -289,7 +288,8 @@ class ZooCLI(LightningCLI):
         record = RunRecord(self.run.folder, variant=self.run.variant, dataset=self.run.dataset)
         trainer = super().instantiate_trainer(**kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        callbacks.insert(int(isinstance(callbacks[0], ProgressBar)), record)  # it prints below a closed bar
+        bars = [i for i, callback in enumerate(callbacks) if isinstance(callback, ProgressBar)]
+        callbacks.insert(bars[0] + 1 if bars else 0, record)  # it prints below a closed bar
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -318,6 +318,14 @@ class ZooCLI(LightningCLI):
             _fail(f"{error}; go on with --ckpt_path {self.run.folder / sealed.LAST}")
 
 
+def _adds(listed: Sequence[Callback] | None) -> bool:
+    """Whether the callbacks of `trainer.callbacks` stand beside the default ones.
+
+    A list that is empty or has one of the default kinds is the whole list, as in the configurations of older runs.
+    """
+    return listed is None or not (listed == [] or any(type(c) in DEFAULT_CALLBACKS.values() for c in listed))
+
+
 def snake_case(name: str) -> str:
     """Words of a class name, joined by underscores: FashionMNIST is fashion_mnist."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
@@ -344,7 +352,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_SHORT_NAMES = {"WandbLogger": "zoo.loggers.WandbLogger"}  # Lightning has a class of the same name
+_SHORT_NAMES = {  # Lightning has classes of the same names
+    "WandbLogger": "zoo.loggers.WandbLogger",
+    "TensorBoardLogger": "zoo.loggers.TensorBoardLogger",
+    "CSVLogger": "zoo.loggers.CSVLogger",
+    "EarlyStopping": "zoo.callbacks.EarlyStopping",
+}
 
 
 def _completed(words: Sequence[str]) -> list[str]:
@@ -354,7 +367,7 @@ def _completed(words: Sequence[str]) -> list[str]:
     """
     made = [part for word in words for part in (word.split("=", 1) if word.startswith("--ckpt_path=") else [word])]
     for short, full in _SHORT_NAMES.items():
-        made = [re.sub(rf"^(--trainer\.logger\+?=)?{short}$", rf"\g<1>{full}", word) for word in made]
+        made = [re.sub(rf"^(--trainer\.(?:logger|callbacks)\+?=)?{short}$", rf"\g<1>{full}", word) for word in made]
     if "--ckpt_path" not in made[:-1]:
         return made
     place = made.index("--ckpt_path") + 1

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from zoo import ranks
+from zoo.described import Described
 from zoo.freezing import Snapshot, freeze, running_statistics, unset
 from zoo.guard import EVERY, POLICIES, Guard, Policy, withheld
 from zoo.initial import InitFrom
@@ -33,7 +34,7 @@ from zoo.types import Terms, Verdict, total
 _PLAIN = (str, int, float, bool, type(None))
 
 
-class Engine(LightningModule, ABC):
+class Engine(Described, LightningModule, ABC):
     """Knows that there are players; nothing of what they play.
 
     Lightning counts every optimiser's step in `global_step`. Here the optimisers step through the strategy, which

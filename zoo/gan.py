@@ -28,6 +28,8 @@ from zoo.schedules import Schedule
 from zoo.stabilizers import Stabilizer
 from zoo.types import Batch, Critic, Data, Role, State, Terms, Turn, Verdict, total, united
 
+Labels = Tensor | Sequence[int] | int | None
+
 
 class GAN(Engine):
     """A generator and a discriminator at play; subclass it with the two lines of a loss table.
@@ -323,16 +325,18 @@ class GAN(Engine):
         self.dynamics(self, data)
         self.count(len(data[0]))
 
-    def sample(
-        self, n: int, *, seed: int | None = None, z: Tensor | None = None, labels: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Samples of the averaged generator, where there is one, from z (N, latent_dim), in the module's own mode."""
+        return self.generate(z, labels, ema=True)
+
+    def sample(self, n: int, *, seed: int | None = None, z: Tensor | None = None, labels: Labels = None) -> Tensor:
         """Images (n, C, H, W) in [-1, 1], or points (n, 2), from the averaged generator when there is one.
 
         Args:
             n: how many.
             seed: the same seed gives the same latents on every device; None draws one.
             z: (n, latent_dim), instead of a seed.
-            labels: (n,) for a conditional generator; classes in turn if None.
+            labels: of a conditional generator: n classes, or one for all; the classes in turn if None.
         """
         return torch.cat(list(self.stream(n, seed=seed, z=z, labels=labels)))
 
@@ -343,7 +347,7 @@ class GAN(Engine):
         *,
         seed: int | None = None,
         z: Tensor | None = None,
-        labels: Tensor | None = None,
+        labels: Labels = None,
         rows: slice = slice(None),
         chunk: int = 256,
     ) -> Iterator[Tensor]:
@@ -353,14 +357,30 @@ class GAN(Engine):
             z = self.sample_latent(n, Noise(seed))
         elif len(z) != n:
             raise ValueError(f"sample: z has {len(z)} rows, n is {n}")
-        if labels is None and self.num_classes is not None:
-            labels = torch.arange(n) % self.num_classes
+        classes = self._classes(n, labels)
         z = z[rows].to(self.device)
-        labels = None if labels is None else labels[rows].to(self.device)
+        classes = None if classes is None else classes[rows].to(self.device)
         for i in range(0, len(z), chunk):
             with evaluating(self.generator if self.generator_ema is None else self.generator_ema):
-                made = self.generate(z[i : i + chunk], None if labels is None else labels[i : i + chunk], ema=True)
+                made = self.generate(z[i : i + chunk], None if classes is None else classes[i : i + chunk], ema=True)
             yield made
+
+    def _classes(self, n: int, labels: Labels) -> Tensor | None:
+        """The labels of n samples, (n,), int64; None without classes."""
+        if self.num_classes is None:
+            if labels is not None:
+                raise ValueError(f"sample: {type(self.generator).__name__} has no classes; leave labels out")
+            return None
+        if labels is None:
+            return torch.arange(n) % self.num_classes
+        classes = torch.as_tensor(labels)
+        if classes.shape not in {(), (n,)} or classes.is_floating_point() or classes.dtype == torch.bool:
+            raise ValueError(
+                f"sample: labels must be one class or {n} of them, got {tuple(classes.shape)}, {classes.dtype}"
+            )
+        if n and not 0 <= int(classes.min()) <= int(classes.max()) < self.num_classes:
+            raise ValueError(f"sample: labels must be in 0..{self.num_classes - 1}, got {labels}")
+        return classes.long().expand(n)
 
     # What Lightning asks for.
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger as LightningCSVLogger
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import TensorBoardLogger as LightningTensorBoardLogger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
@@ -258,7 +260,7 @@ class WandbLogger(LightningWandbLogger):
         told = {key: redacted(self._wandb_init[key]) for key in _TOLD if self._wandb_init.get(key)}
         arguments = {"settings": self._settings, **self._wandb_init, **told}
         mode = self._run_mode()
-        with _launcher_unread(), _arguments_redacted():
+        with _arguments_redacted():
             try:
                 run = wandb.init(**arguments, mode=mode)
             except (wandb.Error, OSError) as error:
@@ -328,23 +330,6 @@ def _hush() -> None:
 
 
 @contextmanager
-def _launcher_unread() -> Iterator[None]:
-    """Keep W&B from importing its launcher, a second of work, for inputs that only the launcher itself stages."""
-    from wandb.sdk.wandb_run import Run
-
-    name = "_detect_and_apply_job_inputs"
-    look = vars(Run).get(name)
-    if look is None or "wandb.sdk.launch.inputs.internal" in sys.modules:
-        yield
-        return
-    setattr(Run, name, lambda run: None)
-    try:
-        yield
-    finally:
-        setattr(Run, name, look)
-
-
-@contextmanager
 def _arguments_redacted() -> Iterator[None]:
     """Let W&B, which keeps the words of the command line, see none that is a credential."""
     words = sys.argv[1:]
@@ -355,10 +340,39 @@ def _arguments_redacted() -> Iterator[None]:
         sys.argv[1:] = words
 
 
+class TensorBoardLogger(LightningTensorBoardLogger):
+    """Lightning's, in `<save_dir>/tensorboard`, with the run's pictures; `pip install 'gan-zoo[tensorboard]'`.
+
+    Args:
+        save_dir: the run's folder.
+        kwargs: the rest of Lightning's.
+    """
+
+    def __init__(self, save_dir: str | Path | None = None, **kwargs: Any) -> None:
+        super().__init__(save_dir or ".", **{"name": "tensorboard", "version": "", **kwargs})
+
+    @rank_zero_only
+    def log_picture(self, key: str, picture: np.ndarray, kimg: float) -> None:
+        """Log a picture, (H, W, 3) uint8, at step `kimg`."""
+        self.experiment.add_image(key, picture, round(kimg), dataformats="HWC")
+
+
+class CSVLogger(LightningCSVLogger):
+    """Lightning's, in `<save_dir>/csv`.
+
+    Args:
+        save_dir: the run's folder.
+        kwargs: the rest of Lightning's.
+    """
+
+    def __init__(self, save_dir: str | Path | None = None, **kwargs: Any) -> None:
+        super().__init__(save_dir or ".", **{"name": "csv", "version": "", **kwargs})
+
+
 def log_picture(loggers: Iterable[Logger], key: str, picture: np.ndarray, kimg: float) -> None:
     """Show a picture, (H, W, 3) uint8, in every logger that can show one."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
+        if isinstance(logger, WandbLogger | TensorBoardLogger):
             logger.log_picture(key, picture, kimg)
         elif hasattr(logger, "log_image"):
             logger.log_image(key=key, images=[picture])

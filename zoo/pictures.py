@@ -86,6 +86,17 @@ def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) 
     return path
 
 
+def show(samples: Tensor, path: str | Path | None = None, columns: int | None = None) -> Image.Image:
+    """The :func:`picture` as a PIL image, which a notebook displays; with `path` it is saved there, too.
+
+    Raises:
+        ValueError: as for :func:`save_picture`.
+    """
+    if path is not None:
+        save_picture(samples, path, columns)
+    return Image.fromarray(picture(samples, columns))
+
+
 def _rgb(images: Tensor) -> np.ndarray:
     """(N, C, H, W) to (N, H, W, 3)."""
     n, channels, height, width = images.shape

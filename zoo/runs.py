@@ -1,6 +1,10 @@
 """Runs on disk: which one a reference names, and its `run.json`, read back."""
 
+import itertools
 import json
+import os
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +39,26 @@ def checkpoint_of(ref: str | Path, prefer: Literal["best", "last"] = "best") -> 
     if found is None:
         raise ValueError(f"{path} is a run without a checkpoint: it has no {' or '.join(names)}")
     return found
+
+from lightning.pytorch.utilities import rank_zero_only
+
+
+def new_folder(root: Path, stem: str) -> Path:
+    """Make a folder named by `stem` and the time.
+
+    Rank 0 makes it. Ranks that it started learn of it from the environment; all others write nothing.
+    """
+    stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return Path(os.environ.get("GAN_ZOO_RUN_FOLDER") or root / stem)
+    root.mkdir(parents=True, exist_ok=True)
+    for count in itertools.count():
+        folder = root / (f"{stem}-{count}" if count else stem)
+        with suppress(FileExistsError):
+            folder.mkdir()
+            break
+    os.environ["GAN_ZOO_RUN_FOLDER"] = str(folder)
+    return folder
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

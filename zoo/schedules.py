@@ -7,8 +7,10 @@ ranks.
 import math
 from abc import ABC, abstractmethod
 
+from zoo.described import Described
 
-class Schedule(ABC):
+
+class Schedule(Described, ABC):
     """Call it with the kimg so far; it returns the factor, at least 0."""
 
     @abstractmethod

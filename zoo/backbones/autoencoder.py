@@ -17,9 +17,10 @@ from zoo.backbones.base import (
     xavier,
 )
 from zoo.backbones.maps import Flatten, Unflatten
+from zoo.described import Described
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Described, nn.Module):
     """A discriminator that scores x by how badly it reconstructs it: BEGAN, EBGAN.
 
     forward(x) -> energy (N,) = mean over C, H, W of |x - D(x)|^norm_power, never negative, and

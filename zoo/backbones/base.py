@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from zoo.described import Described
+
 Norm = Literal["batch", "layer", "instance", "none"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 
 SIZES = (8, 16, 32, 64, 128)
 
 
-class Generator(nn.Module):
+class Generator(Described, nn.Module):
     """z (N, latent_dim) -> samples (N, *image_shape).
 
     With `num_classes`, a label's one-hot code is concatenated to z, so that the first layer gives every class a vector
@@ -40,13 +42,13 @@ class Generator(nn.Module):
 
         Raises ValueError for labels that are missing, not asked for, or not (N,).
         """
-        check_labels(self, labels, len(z))
+        check_labels(self, labels, z.shape[0])
         if labels is not None and self.num_classes is not None:
             z = torch.cat([z, one_hot(labels, self.num_classes).to(z)], dim=1)
         return self.net(z)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Described, nn.Module):
     """x (N, *image_shape) -> score (N,) and features {"hidden": (N, hidden_dim)}.
 
     The score is an unbounded logit or critic value, linear in the hidden representation. With
@@ -77,7 +79,7 @@ class Discriminator(nn.Module):
         for, or not (N,).
         """
         check_input(self, x)
-        check_labels(self, labels, len(x))
+        check_labels(self, labels, x.shape[0])
         hidden = self.trunk(x)
         score = self.head(hidden).squeeze(1)
         if self.embed is not None:

@@ -17,9 +17,10 @@ from zoo.backbones.base import (
 )
 from zoo.backbones.dcgan import DCGANDiscriminator
 from zoo.backbones.mlp import MLPDiscriminator
+from zoo.described import Described
 
 
-class Encoder(nn.Module):
+class Encoder(Described, nn.Module):
     """x (N, *image_shape) -> z (N, latent_dim), or its mean and log variance when `stochastic`.
 
     Images pass the convolutions of `DCGANDiscriminator`, points (D,) three hidden ReLU layers of
@@ -62,7 +63,7 @@ class Encoder(nn.Module):
         return mean, log_variance
 
 
-class PairDiscriminator(nn.Module):
+class PairDiscriminator(Described, nn.Module):
     """x (N, *image_shape) and z (N, latent_dim) -> score (N,) and {"hidden": (N, hidden_dim)}: ALI.
 
     x passes a trunk as in `Encoder`, z two hidden layers; both, side by side, two more, and a linear

@@ -9,5 +9,17 @@ from zoo.callbacks.quality import Quality
 from zoo.callbacks.record import RunRecord
 from zoo.callbacks.samples import Samples
 from zoo.callbacks.schedule import Every
+from zoo.callbacks.stopping import EarlyStopping
 
-__all__ = ["Budget", "Checkpoints", "Diagnostics", "Every", "Patience", "Progress", "Quality", "RunRecord", "Samples"]
+__all__ = [
+    "Budget",
+    "Checkpoints",
+    "Diagnostics",
+    "EarlyStopping",
+    "Every",
+    "Patience",
+    "Progress",
+    "Quality",
+    "RunRecord",
+    "Samples",
+]

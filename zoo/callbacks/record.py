@@ -24,6 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from zoo import __version__, slurm
 from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.quality import Quality
+from zoo.callbacks.stopping import EarlyStopping
 from zoo.callbacks.trainer import find, leaves_nothing, say
 from zoo.loggers import KIMG, encode
 from zoo.redaction import redacted, redacted_words
@@ -45,6 +46,7 @@ class RunRecord(Callback):
     - ``started`` (the first time, for a resumed run) and ``ended``, ISO 8601 in UTC
     - ``status``: "running", and for good if the process was killed; "finished"; "interrupted" by
       Ctrl-C, SIGTERM or SIGUSR1; or "failed", with the exception in ``error``
+    - ``stopped``: why :class:`EarlyStopping` ended it, else null
     - ``wandb_id``, which is in checkpoints too, to resume W&B's run
     - ``result``: ``kimg``, ``steps``; ``seconds`` of training with all that happens in between, over
       all resumes; ``images_per_second`` of these; ``score``, see :class:`Quality`, null without one;
@@ -191,6 +193,7 @@ class RunRecord(Callback):
             "ended": None if status == "running" else _now(),
             "status": status,
             "error": error,
+            "stopped": stopping.reason if (stopping := find(trainer, EarlyStopping)) else None,
             "result": self._result(trainer, gan),
             "diagnosis": self._diagnosis(trainer),
         }

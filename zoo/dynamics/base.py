@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
+from zoo.described import Described
 from zoo.types import Data, Turn
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
 
-class Dynamics(nn.Module, ABC):
+class Dynamics(Described, nn.Module, ABC):
     """Plays the turns of a game on one batch; a module, so that what it must remember is saved with the run."""
 
     differentiates_twice: ClassVar[bool] = False  # whether it takes gradients of a network's gradients

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from zoo.described import Described
 from zoo.noise import Noise
 from zoo.types import Batch, Critic, Role, Terms, Turn, Verdict
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from zoo.gan import GAN
 
 
-class Stabilizer(nn.Module):
+class Stabilizer(Described, nn.Module):
     """Override what you need; the rest does nothing."""
 
     replaces_g_loss: bool = False  # whether its terms stand instead of the objective's, not beside them

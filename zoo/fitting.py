@@ -1,0 +1,106 @@
+"""Train from Python as `train.py` does: the same callbacks, and the same folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_info
+
+from zoo.callbacks import Budget, RunRecord
+from zoo.cli import DEFAULT_CALLBACKS, snake_case
+from zoo.cli_files import CONFIGS
+from zoo.described import description
+from zoo.gan import GAN
+from zoo.loggers import MetricsLog, WandbLogger
+from zoo.redaction import redacted
+from zoo.runs import checkpoint_of, new_folder, read_record
+
+
+def fit(
+    gan: GAN,
+    data: LightningDataModule,
+    *,
+    kimg: float | None = None,
+    folder: str | Path = "runs",
+    callbacks: Iterable[Callback] = (),
+    without: Iterable[str] = (),
+    logger: bool | Iterable[Logger] = True,
+    resume: str | Path | None = None,
+    **trainer: Any,
+) -> Path:
+    """Train `gan` on `data`, with samples, scores, diagnosis and checkpoints in a folder; return that folder.
+
+    Defaults are those of `configs/default.yaml`. Afterwards `gan` is in evaluation mode.
+
+    Args:
+        gan: a game; where all parts are of the zoo's classes, or derived from them, `zoo.load(folder)` rebuilds it.
+        data: as those of `zoo.datamodules`: batches (x, labels) or (x,) with images in [-1, 1] or points.
+        kimg: thousands of real images, over all resumes; None is the default budget.
+        folder: where the run's own folder is made.
+        callbacks: further ones.
+        without: names of default callbacks to leave out: progress, samples, quality, diagnostics, checkpoints.
+        logger: beside the run's `metrics.jsonl`: W&B as configured in the environment, none, or these.
+        resume: a run, as for `zoo.load`; it goes on in its folder.
+        **trainer: of `lightning.pytorch.Trainer`, as `devices=2` or `max_steps=100`.
+
+    Raises:
+        ValueError: for an unknown name in `without`, and as the callbacks say.
+    """
+    if unknown := set(without) - set(DEFAULT_CALLBACKS):
+        raise ValueError(f"fit: no default callback {min(unknown)!r}; choose from {', '.join(DEFAULT_CALLBACKS)}")
+    defaults = yaml.safe_load((CONFIGS / "default.yaml").read_text(encoding="utf-8"))
+    kimg = defaults["budget"]["kimg"] if kimg is None else kimg
+    checkpoint = None if resume is None else checkpoint_of(resume, prefer="last") or Path(resume)
+    if checkpoint is None:
+        variant, dataset = _variant(gan), snake_case(type(data).__name__)
+        run = new_folder(Path(folder), f"{variant}-{dataset}")
+    else:
+        run = checkpoint.parent
+        record = read_record(run / "run.json")
+        variant, dataset = record["variant"], record["dataset"]
+    _describe(gan, data, run, {"variant": variant, "dataset": dataset, "budget": {"kimg": kimg}})
+    if isinstance(logger, bool):
+        loggers = [WandbLogger(save_dir=run, name=run.name, group=f"{variant}-{dataset}")] if logger else []
+    else:
+        loggers = list(logger)
+    wanted = [kind(**defaults[name]) for name, kind in DEFAULT_CALLBACKS.items() if name not in set(without)]
+    usual = {key: value for key, value in defaults["trainer"].items() if key not in {"logger", "default_root_dir"}}
+    options = {"limit_val_batches": 0, **usual, **trainer}
+    Trainer(
+        default_root_dir=run,
+        logger=[MetricsLog(run), *loggers],
+        callbacks=[*callbacks, *wanted[:1], RunRecord(run, variant, dataset), *wanted[1:], Budget(kimg)],
+        **options,
+    ).fit(gan, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    gan.eval()
+    return run
+
+
+def _variant(gan: GAN) -> str:
+    """The name of the variant's configuration: that of its module in `zoo.variants`, else of its class."""
+    room, _, module = type(gan).__module__.rpartition(".")
+    return module if room == "zoo.variants" else snake_case(type(gan).__name__)
+
+
+def _describe(gan: GAN, data: LightningDataModule, run: Path, facts: Mapping[str, Any]) -> None:
+    """Let checkpoints and the run's `config.yaml` say how to build both again, as far as they know."""
+    parts: dict[str, Any] = dict(facts)
+    try:
+        model = redacted(description(gan, type(gan).__name__))
+        arguments = {**model["init_args"], "_class_path": model["class_path"]}
+        gan.save_hyperparameters(
+            {**arguments, "_instantiator": "lightning.pytorch.cli.instantiate_module"}, logger=False
+        )
+        parts["model"] = model
+    except ValueError as error:
+        rank_zero_info(f"{error}: read this run with {type(gan).__name__}.load_from_checkpoint, not with zoo.load")
+    try:
+        parts["data"] = redacted(description(data, type(data).__name__))
+    except ValueError as error:
+        rank_zero_info(f"{error}: name the data of this run to `evaluate` and `diagnose`")
+    (run / "config.yaml").write_text(yaml.safe_dump(parts, sort_keys=False), encoding="utf-8")

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from zoo.sealed import BEST, LAST
 
 LATEST = "latest"
@@ -39,8 +41,6 @@ def checkpoint_of(ref: str | Path, prefer: Literal["best", "last"] = "best") -> 
     if found is None:
         raise ValueError(f"{path} is a run without a checkpoint: it has no {' or '.join(names)}")
     return found
-
-from lightning.pytorch.utilities import rank_zero_only
 
 
 def new_folder(root: Path, stem: str) -> Path:

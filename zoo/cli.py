@@ -279,7 +279,9 @@ class ZooCLI(LightningCLI):
             return super().instantiate_trainer(**kwargs)
         parser = self._parser(self.subcommand)
         listed = self._get(self.config_init, "trainer.callbacks")
-        left_out = self._get(self.config, "without") if _adds(listed) else DEFAULT_CALLBACKS
+        left_out = list(self._get(self.config, "without") if _adds(listed) else DEFAULT_CALLBACKS)
+        if self._get(self.config, "trainer.enable_progress_bar") is False:
+            left_out.append("progress")
         parser.callback_keys = [key for key in parser.callback_keys if key not in left_out]
         if self.subcommand != "fit":
             return super().instantiate_trainer(**kwargs)

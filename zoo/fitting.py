@@ -64,17 +64,20 @@ def fit(
         record = read_record(run / "run.json")
         variant, dataset = record["variant"], record["dataset"]
     _describe(gan, data, run, {"variant": variant, "dataset": dataset, "budget": {"kimg": kimg}})
+    loggers: list[Logger]
     if isinstance(logger, bool):
         loggers = [WandbLogger(save_dir=run, name=run.name, group=f"{variant}-{dataset}")] if logger else []
     else:
         loggers = list(logger)
-    wanted = [kind(**defaults[name]) for name, kind in DEFAULT_CALLBACKS.items() if name not in set(without)]
+    left_out = {*without, *(["progress"] if trainer.get("enable_progress_bar") is False else [])}
+    bar, *others = [None if name in left_out else kind(**defaults[name]) for name, kind in DEFAULT_CALLBACKS.items()]
+    listed = [*callbacks, bar, RunRecord(run, variant, dataset), *others, Budget(kimg)]
     usual = {key: value for key, value in defaults["trainer"].items() if key not in {"logger", "default_root_dir"}}
     options = {"limit_val_batches": 0, **usual, **trainer}
     Trainer(
         default_root_dir=run,
         logger=[MetricsLog(run), *loggers],
-        callbacks=[*callbacks, *wanted[:1], RunRecord(run, variant, dataset), *wanted[1:], Budget(kimg)],
+        callbacks=[callback for callback in listed if callback is not None],
         **options,
     ).fit(gan, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     gan.eval()

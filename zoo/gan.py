@@ -408,7 +408,8 @@ class GAN(Engine):
                 torch._foreach_copy_(own_buffers(kept), own_buffers(fresh))
 
     def _differentiating_twice(self) -> list[str]:
-        return [type(part).__name__ for part in (self.dynamics, *self._stabilizers()) if part.differentiates_twice]
+        parts: list[Dynamics | Stabilizer] = [self.dynamics, *self._stabilizers()]
+        return [type(part).__name__ for part in parts if part.differentiates_twice]
 
     def _stabilizers(self) -> Iterable[Stabilizer]:
         return self._modules["stabilizers"]._modules.values()  # type: ignore[union-attr,return-value]

@@ -98,9 +98,9 @@ class Progress(ProgressBar):
         losses = {k: float(v) for k, v in gan.latest.items() if _is_total(k)}
         total = self._total(trainer, gan)
         if self._bar is None:
-            words = " ".join(f"{k} {v:.3g}" for k, v in losses.items())
+            line = " ".join(f"{k} {v:.3g}" for k, v in losses.items())
             target = "" if total is None else f"/{total:g}"
-            print(f"{gan.kimg:g}{target} kimg, {words} images/s {speed:.0f}", file=sys.stderr, flush=True)
+            print(f"{gan.kimg:g}{target} kimg, {line} images/s {speed:.0f}", file=sys.stderr, flush=True)
             return
         bar = self._bar
         if total is not None and bar.total is None:

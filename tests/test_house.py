@@ -39,8 +39,8 @@ ALLOWED = {
     "zoo.resuming": {"zoo.ranks", "zoo.types"},
     "zoo.overhead": set(),
     "zoo.engine": {
-        "zoo.described", "zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.overhead", "zoo.ranks", "zoo.resuming",
-        "zoo.schedules", "zoo.types",
+        "zoo.described", "zoo.freezing", "zoo.guard", "zoo.initial", "zoo.noise", "zoo.overhead", "zoo.ranks",
+        "zoo.resuming", "zoo.schedules", "zoo.types",
     },
     "zoo.gan": INNER - {"zoo.encoded", "zoo.gan", "zoo.overhead", "zoo.penalties", "zoo.ranks", "zoo.resuming"},
     "zoo.encoded": {"zoo.gan"},
@@ -70,7 +70,8 @@ ALLOWED = {
     "zoo.__main__": {"zoo.commands", "zoo.cli_errors"},
 }  # fmt: skip
 OUTER = (
-    "zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.fitting", "zoo.dashboard", "zoo.datamodules", "zoo.hub", "zoo.lab",
+    "zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.fitting", "zoo.dashboard", "zoo.datamodules", "zoo.hub",
+    "zoo.lab",
     "zoo.protocol",
 )  # fmt: skip
 

@@ -141,7 +141,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("columns", [80, 60, 200])
+@pytest.mark.parametrize("columns", [80, 45, 200])
 def test_progress_on_a_terminal_is_one_bar_in_kimg(columns: int, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("sys.stderr", screen := Terminal())
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -70,8 +70,8 @@ ALLOWED = {
     "zoo.__main__": {"zoo.commands", "zoo.cli_errors"},
 }  # fmt: skip
 OUTER = (
-    "zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.fitting", "zoo.dashboard", "zoo.datamodules", "zoo.hub",
-    "zoo.lab",
+    "zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.fitting", "zoo.dashboard", "zoo.datamodules",
+    "zoo.hub", "zoo.lab",
     "zoo.protocol",
 )  # fmt: skip
 

@@ -259,7 +259,7 @@ class Quality(Callback):
             measured = self._measure(trainer, gan, self._proxy)
             measured.scores.update(once or {})
             self.score, self.score_kimg = measured.scores[self.score_name], gan.kimg
-            self.recall = measured.scores[f"recall/{self._proxy.extractor.name}"]
+            self.recall = measured.scores.get(f"recall/{self._suffix}")
             if self.score < (math.inf if self.best_score is None else self.best_score):
                 self.best_score, self.best_kimg = self.score, gan.kimg
                 measured.scores[f"best/{self.score_name}"] = self.score

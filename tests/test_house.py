@@ -47,7 +47,7 @@ ALLOWED = {
     "zoo.variants": INNER - {"zoo.engine", "zoo.initial", "zoo.joining", "zoo.overhead", "zoo.resuming"},
     "zoo.redaction": set(),
     "zoo.runs": {"zoo.sealed"},
-    "zoo.loggers": {"zoo.redaction"},
+    "zoo.loggers": {"zoo.metrics", "zoo.redaction"},
     "zoo.diagnosis": {"zoo.diagnosis"},
     "zoo.sealed": set(),
     "zoo.slurm": set(),

@@ -35,7 +35,7 @@ from zoo.cli_errors import explain, first_line, no_memory
 from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts, with_files
 from zoo.cli_news import hush
 from zoo.gan import GAN
-from zoo.loggers import MetricsLog
+from zoo.loggers import MetricsLog, import_wandb
 from zoo.redaction import redacted
 from zoo.runs import checkpoint_of, new_folder, read_record
 from zoo.variants import variants
@@ -432,6 +432,7 @@ def _is_ours(error: BaseException) -> bool:
 def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
     hush()
+    import_wandb()  # the parser would, to know what its logger takes
     variants()
     Parser.words = sys.argv[1:] if args is None else args
     defaults = {"default_config_files": [str(cli_files.CONFIGS / "default.yaml")]}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
+import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +23,7 @@ from lightning.pytorch.loggers import TensorBoardLogger as LightningTensorBoardL
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
+from zoo.metrics.features.memory import cache_folder
 from zoo.redaction import redacted, redacted_words
 
 if TYPE_CHECKING:
@@ -207,6 +210,7 @@ class WandbLogger(LightningWandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Run:
         """W&B's run; opened when first asked for."""
+        import_wandb()
         import wandb
 
         if self._experiment is None and wandb.run is None and not hasattr(self, "_attach_id"):
@@ -327,6 +331,41 @@ def _hush() -> None:
     import wandb
 
     wandb.termsetup(wandb.setup().settings, None)
+
+
+def import_wandb() -> None:
+    """Import W&B with its temporary folders in our cache, a folder a process; remove those of processes that are gone.
+
+    It makes them in the system's folder otherwise, where a killed process leaves them for good.
+    """
+    if "wandb" in sys.modules:
+        return
+    root = cache_folder() / "tmp"
+    for folder in root.glob("[0-9]*"):
+        if not _runs(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+    before = tempfile.tempdir
+    try:
+        (root / str(os.getpid())).mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(root / str(os.getpid()))
+        import wandb  # noqa: F401
+    except OSError:  # a cache that cannot be written
+        pass
+    finally:
+        tempfile.tempdir = before
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there; elsewhere than on POSIX it is taken for granted."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager

@@ -21,7 +21,9 @@ TABLES = {"README.md": "members", "docs/catalogue.md": "catalogue"}  # each stan
 def configurations(member: type[GAN]) -> list[str]:
     """Names of the configurations of this class."""
     path = f"{member.__module__}.{member.__name__}"
-    return [p.stem for p in sorted(ROOT.glob("configs/*.yaml")) if f"class_path: {path}\n" in p.read_text()]
+    return [
+        p.stem for p in sorted(ROOT.glob("configs/*.yaml")) if f"class_path: {path}\n" in p.read_text(encoding="utf-8")
+    ]
 
 
 def table() -> str:
@@ -106,7 +108,7 @@ def _command(file: str) -> str:
 def _results(name: str, member: type[GAN]) -> str:
     """What is already there, by hand."""
     path = _path(member)
-    if path.is_file() and (kept := path.read_text().partition("## Results\n\n")[2]):
+    if path.is_file() and (kept := path.read_text(encoding="utf-8").partition("## Results\n\n")[2]):
         return kept
     return "Not measured yet.\n"
 

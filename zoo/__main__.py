@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from zoo import __version__, commands
 from zoo.cli_errors import first_line, no_memory
+from zoo.cli_news import print_anything
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 for the user's mistakes."""
+    print_anything()
     words = list(sys.argv[1:] if args is None else args)
     if words[:1] == ["train"] and words[1:2] not in (["-h"], ["--help"]):
         from zoo.commands.train import train

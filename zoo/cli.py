@@ -33,7 +33,7 @@ from zoo.callbacks.record import RunRecord, command
 from zoo.cli_classes import build, link_classes
 from zoo.cli_errors import explain, first_line, no_memory
 from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts, with_files
-from zoo.cli_news import hush
+from zoo.cli_news import hush, print_anything
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog, import_wandb
 from zoo.redaction import redacted
@@ -77,10 +77,10 @@ class SaveConfig(SaveConfigCallback):
         text = self.run.config_text
         self.run.folder.mkdir(parents=True, exist_ok=True)
         path = self.run.folder / "config.yaml"
-        if path.is_file() and (old := path.read_text()) != text:
+        if path.is_file() and (old := path.read_text(encoding="utf-8")) != text:
             kept = len(list(self.run.folder.glob("config-*.yaml")))
-            (self.run.folder / f"config-{kept}.yaml").write_text(old)
-        path.write_text(text)
+            (self.run.folder / f"config-{kept}.yaml").write_text(old, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         facts = {"variant": self.run.variant, "dataset": self.run.dataset}
         for logger in trainer.loggers:
             logger.log_hyperparams({**facts, **yaml.safe_load(text)})
@@ -432,6 +432,7 @@ def _is_ours(error: BaseException) -> bool:
 def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
     hush()
+    print_anything()
     import_wandb()  # the parser would, to know what its logger takes
     variants()
     Parser.words = sys.argv[1:] if args is None else args

@@ -1,6 +1,7 @@
 """What libraries say while a run begins, without what nobody can act on."""
 
 import logging
+import sys
 import warnings
 
 
@@ -29,3 +30,10 @@ def hush() -> None:
         r".*smaller than the logging interval",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def print_anything() -> None:
+    """Let letters that a terminal or pipe cannot encode, as "√" in Windows's cp1252, become "?" instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

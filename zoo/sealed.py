@@ -174,7 +174,9 @@ def _check_records(file: BinaryIO, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the names on the disk too."""
+    """Put the names on the disk too; Windows opens no folder, and writes names by itself."""
+    if os.name != "posix":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,6 +15,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from zoo import ranks
 
 _AGREE_EVERY = 10  # batches between two looks of several ranks at what any of them has heard
+# in rising order of consequence; Windows has no SIGUSR1
+_HEARD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Requeue(SIGTERMException):
@@ -43,7 +45,7 @@ class Interrupts:
         self._heard, self._world_size = 0, trainer.world_size
         listens = threading.current_thread() is threading.main_thread()
         if listens:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            for number in _HEARD:
                 if number != signal.SIGINT or self._world_size == 1:
                     self._before[number] = signal.signal(number, self._hear)
         heard = int(not listens or trainer.received_sigterm)  # by Lightning, now or a moment ago
@@ -66,11 +68,11 @@ class Interrupts:
             if steps % _AGREE_EVERY:
                 return None
             heard = ranks.largest(heard, device)
-        kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SIGTERMException, signal.SIGUSR1: Requeue}
+        kinds = dict(zip(_HEARD, (KeyboardInterrupt, SIGTERMException, Requeue), strict=False))
         return kinds[signal.Signals(heard)]() if heard else None
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        order = (0, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        order = (0, *_HEARD)
         self._heard = max(self._heard, number, key=order.index)
         if number == signal.SIGINT:
             self._give_back(signal.SIGINT)

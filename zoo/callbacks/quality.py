@@ -287,7 +287,7 @@ class Quality(Callback):
         folder = trainer.log_dir
         if trainer.is_global_zero and folder is not None and not leaves_nothing(trainer):
             row = {**measured.facts, "scores": {name: encode(value) for name, value in values.items()}}
-            with Path(folder, "scores.jsonl").open("a") as file:
+            with Path(folder, "scores.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _evaluate(self, trainer: Trainer, module: LightningModule, split: str) -> None:

@@ -163,6 +163,7 @@ def ranking(real: Tensor, fake: Tensor) -> tuple[float, float]:
     The overlap is 1 less the largest difference between the two distribution functions. Both are in [0, 1] and stay the
     same under any rising function of the scores, so they mean the same for logits and critics.
     """
+    real, fake = real.cpu(), fake.cpu()  # Apple's MPS has no float64
     order = (real[:, None] > fake).double() + (real[:, None] == fake).double() / 2
     at = torch.cat([real, fake])
     below = [(scores[:, None] <= at).double().mean(0) for scores in (real, fake)]
@@ -277,7 +278,7 @@ def _place(samples: Tensor) -> Tensor:
 
 def _effective(modes: Tensor) -> float:
     """The exponential of the entropy of a histogram: as many modes as would be if all were as frequent."""
-    share = torch.unique(modes, return_counts=True)[1].double() / len(modes)
+    share = torch.unique(modes.cpu(), return_counts=True)[1].double() / len(modes)
     return float((-torch.special.xlogy(share, share)).sum().exp())
 
 

@@ -32,4 +32,4 @@ def run(chosen: argparse.Namespace) -> None:
     )  # fmt: skip
     print(found)
     if chosen.json is not None:
-        chosen.json.write_text(found.as_json())
+        chosen.json.write_text(found.as_json(), encoding="utf-8")

@@ -34,4 +34,4 @@ def run(chosen: argparse.Namespace) -> None:
     )  # fmt: skip
     print(table(measured))
     if chosen.json is not None:
-        chosen.json.write_text(as_json(measured))
+        chosen.json.write_text(as_json(measured), encoding="utf-8")

@@ -33,5 +33,5 @@ def run(chosen: argparse.Namespace) -> None:
         print(report, f"\n{lab.save(report, chosen.output)}\n", flush=True)
     if chosen.all:
         beside = chosen.output.with_name(f"{chosen.output.name}.md")
-        beside.write_text(lab.page(chosen.output))
+        beside.write_text(lab.page(chosen.output), encoding="utf-8")
         print(beside)

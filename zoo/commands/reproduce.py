@@ -35,5 +35,5 @@ def run(chosen: argparse.Namespace) -> None:
         raise ValueError(f"{name} cannot be trained once more: its run left no configuration that means the same here")
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, f"{name}.yaml")
-        file.write_text(yaml.safe_dump(config, sort_keys=False))
+        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         cli.main(["fit", "-c", str(file), *chosen.rest])

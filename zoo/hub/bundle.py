@@ -158,7 +158,9 @@ def write(
         (made / CARD).write_text(card, "utf-8")
         (made / WEIGHTS).chmod((made / CONFIG).stat().st_mode)  # safetensors hides it from other users
         save_picture(samples, made / SAMPLES)
-        (made / SUMS).write_text("".join(f"{_sha256(made / name)}  {name}\n" for name in FILES if name != SUMS))
+        (made / SUMS).write_text(
+            "".join(f"{_sha256(made / name)}  {name}\n" for name in FILES if name != SUMS), "ascii"
+        )
         if not torch.equal(read(made).sample(4, seed=0), gan.cpu().eval().sample(4, seed=0)):
             raise ValueError(f"{folder}: the published GAN would not make the samples of {type(gan).__name__}")
         if folder.exists():

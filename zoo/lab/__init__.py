@@ -108,7 +108,7 @@ def save(report: Report, folder: Path) -> Path:
     from zoo.lab._figures import save_figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{report.experiment}.json").write_text(report.as_json())
+    (folder / f"{report.experiment}.json").write_text(report.as_json(), encoding="utf-8")
     path = folder / f"{report.experiment}.png"
     save_figure(report.result.draw, report.result.size, path)
     return path
@@ -126,7 +126,7 @@ def page(folder: Path) -> str:
         f"```bash\npython -m zoo lab --all -o {folder.as_posix()}\n```",
     ]
     for name in experiments():
-        saved = json.loads((folder / f"{name}.json").read_text())
+        saved = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         parts += [f"## {name}", *_paragraphs(name), f"![{summary(name)}]({folder.name}/{name}.png)"]
         parts += [f"**Seen** (seed {saved['seed']}): {saved['finding']}", f"`{_command(saved)}`"]
     return "\n\n".join(parts) + "\n"

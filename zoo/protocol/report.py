@@ -130,4 +130,4 @@ def _number(value: Any) -> str:
 
 
 def _tail(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-20:] if log.is_file() else []
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:] if log.is_file() else []

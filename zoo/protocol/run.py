@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
@@ -16,6 +15,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+
+try:
+    import fcntl
+except ImportError:  # Windows: a benchmark is not guarded against a second one
+    fcntl = None  # type: ignore[assignment]
 
 from zoo.protocol.plan import Planned
 
@@ -95,12 +99,13 @@ class Player:
         run.clear()
         run.folder.mkdir(parents=True, exist_ok=True)
         command = run.next_command()
+        inherited: Any = {"pass_fds": (self.lock.fileno(),)} if os.name == "posix" else {}
         with run.log.open("a") as log:
             log.write(f"$ {shlex.join(command)}\n")
             log.flush()
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                env=self.machine.environment(slot), pass_fds=(self.lock.fileno(),),
+                env=self.machine.environment(slot), **inherited,
             )  # fmt: skip
 
     def _ended(self) -> list[tuple[Planned, float]]:
@@ -138,9 +143,10 @@ def locked(out: Path) -> Iterator[TextIO]:
         ValueError: somebody else has it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "lock").open("w") as file:
+    with (out / "lock").open("w", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
                 f"{out}: another benchmark is at work there, or runs that outlived one are; wait for them, or end them"

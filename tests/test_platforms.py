@@ -10,9 +10,11 @@ import pytest
 from zoo.cli import ROOT
 
 WITHOUT = """
-import os, signal, sys, runpy
-import lightning.pytorch  # which guards its own uses
+import runpy, signal, sys
+kept = signal.SIGUSR1
 del signal.SIGUSR1
+import zoo.callbacks.interrupts
+signal.SIGUSR1 = kept  # Lightning asks for the platform instead
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

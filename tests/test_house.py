@@ -67,7 +67,7 @@ ALLOWED = {
     "zoo.protocol": {"zoo"},
     "zoo.commands": {"zoo"},
     "zoo.arguments": set(),
-    "zoo.__main__": {"zoo.commands", "zoo.cli_errors"},
+    "zoo.__main__": {"zoo.cli_news", "zoo.commands", "zoo.cli_errors"},
 }  # fmt: skip
 OUTER = (
     "zoo.cli", "zoo.__main__", "zoo.commands", "zoo.compare", "zoo.fitting", "zoo.dashboard", "zoo.datamodules",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} kimg [{elapsed}<{remaining}{postfix}]"
 _BAR_WITHOUT_TOTAL = "{desc} {n:.4g} kimg [{elapsed}{postfix}]"
-_LEAST = 6  # columns of the bar itself
 
 
 class Progress(ProgressBar):
@@ -108,7 +107,7 @@ class Progress(ProgressBar):
         bar.total = total
         bar.n = round(gan.kimg if total is None else min(gan.kimg, total), 3)
         words = [f"{speed:.0f} img/s", *(f"{k.removeprefix('loss/')} {v:.3g}" for k, v in losses.items())]
-        bar.set_postfix_str(_fitting(words, len(bar.format_meter(**bar.format_dict | {"ncols": 1, "postfix": ""}))))
+        bar.set_postfix_str(_fitting(words, len(bar.format_meter(**bar.format_dict | {"ncols": None, "postfix": ""}))))
 
     def _total(self, trainer: Trainer, gan: GAN) -> float | None:
         """In kimg: the budget, else what the epochs or steps come to at the usual batch size."""
@@ -132,8 +131,8 @@ def _is_total(name: str) -> bool:
 
 
 def _fitting(words: Iterable[str], taken: int) -> str:
-    """As many of the words as leave the bar its least columns, where `taken` are used already."""
-    room = shutil.get_terminal_size().columns - taken - _LEAST
+    """As many of the words as fit beside a line of `taken` columns, in which tqdm counts ten for the bar itself."""
+    room = shutil.get_terminal_size().columns - taken
     shown = ""
     for word in words:
         longer = f"{shown}, {word}" if shown else word

@@ -69,6 +69,7 @@ class RunRecord(Callback):
         self._started: str | None = None
         self._wandb_id: str | None = None
         self._seconds = 0.0  # before the fit's last start
+        self._finished = False
         self._since: float | None = None  # monotonic, while training
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,10 +103,11 @@ class RunRecord(Callback):
         """Write the result."""
         gan = cast("GAN", pl_module)
         self._write(trainer, gan, "finished")
+        self._finished = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print where it is and how to go on, below the summaries of other callbacks."""
-        if stage == "fit" and trainer.state.finished:
+        if stage == "fit" and self._finished:
             self._next(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

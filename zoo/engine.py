@@ -69,7 +69,7 @@ class Engine(Described, LightningModule, ABC):
         self._try_optimizers()
         self.nonfinite, self.guard, self.failure = nonfinite, Guard(), ""
         self.steps = self.images = self.g_moves = self.left_out = 0
-        self.noise = Noise(torch.initial_seed())
+        self.noise = Noise(torch.initial_seed() % 2**63)
         self.init_from = InitFrom(init_from) if isinstance(init_from, str) else init_from
         self.begun = self.init_from is None  # whether the networks have what they start from
         self.frozen_names: Sequence[str] = ()

@@ -99,10 +99,20 @@ def test_a_user_trains_and_goes_on_from_it(trained) -> None:
         "gan-zoo reproduce wgan_gp-digits",
         "gan-zoo sample wgan_gp-digits -o digits.png",
         "gan-zoo evaluate wgan_gp-digits --data digits --n 300",
+        "gan-zoo finetune wgan_gp-digits --data digits",
     ],
 )
 def test_a_command_works(command, trained) -> None:
     trained.type(command)
+
+
+@pytest.mark.slow
+def test_the_catalogues_other_weights_are_installed_beside_it(terminal) -> None:
+    assert "Without weights here: began-fashion_mnist, " in terminal.type("gan-zoo models")
+    more = [*PIP, "--python", str(terminal.python), "install", "--no-deps", str(ROOT / "zoo/hub/catalogue_data")]
+    subprocess.run(more, check=True, capture_output=True)
+    assert "Without weights" not in terminal.type("gan-zoo models")
+    terminal.type("gan-zoo sample began-fashion_mnist -o began.png")
 
 
 @pytest.mark.slow

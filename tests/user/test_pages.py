@@ -1,6 +1,6 @@
 """Every command and Python block of README.md and docs/*.md, typed in a copy of the checkout, in order.
 
-A block that fails here fails for a reader. `pytest -v` lists what is run; a marked block is skipped with its reason.
+A block that fails here fails for a reader. `pytest -vv` lists what is run; a marked block is skipped with its reason.
 The pages of docs/ are read after README.md: each begins with README's first training.
 """
 

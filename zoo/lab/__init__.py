@@ -123,6 +123,7 @@ def page(folder: Path) -> str:
     parts = [
         "# The pathology lab",
         "What the lectures claim of GANs, what was seen here, and how to see it again. The whole page is written by",
+        "<!-- not run: takes twenty minutes and writes this page -->\n"
         f"```bash\npython -m zoo lab --all -o {folder.as_posix()}\n```",
     ]
     for name in experiments():

@@ -1,6 +1,10 @@
 """Train a GAN: python train.py fit -c configs/<variant>.yaml -c configs/data/<dataset>.yaml."""
 
-from zoo.cli import main
+import sys
 
-if __name__ == "__main__":
+from zoo.cli_help import helped
+
+if __name__ == "__main__" and not helped(sys.argv[1:]):  # help needs no torch
+    from zoo.cli import main
+
     main()

@@ -18,7 +18,7 @@ class Downloaded(ImageData):
     Its test split is the one held-out split.
 
     Args:
-        root: the folder with the set's own folder in it; created by a download.
+        root: the folder with the set's own folder in it, or with its files; created by a download.
         image_size: S, one of 8, 16, 32, 64, 128.
         channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
         batch_size: images a batch, per rank.
@@ -43,7 +43,17 @@ class Downloaded(ImageData):
         seed: int = 0,
     ) -> None:
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
-        self.root = Path(root).expanduser()
+        self.root = self._above(Path(root).expanduser())
+
+    @classmethod
+    def _above(cls, root: Path) -> Path:
+        """The folder in which torchvision looks, for this folder, the set's own, or the folder with the files."""
+        own, full = Path(cls.files).parent, root.absolute()
+        for depth in range(1, len(own.parts) + 1):
+            above = full.parents[depth - 1] if len(full.parts) > depth else full
+            if full.parts[-depth:] == own.parts[:depth] and (above / own).is_dir() and not (root / own).is_dir():
+                return above
+        return root
 
     def prepare_data(self) -> None:
         """Download both splits if files are missing; Lightning asks one process a machine."""
@@ -74,7 +84,8 @@ class Downloaded(ImageData):
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
                 f"{type(self).__name__}: files missing or broken in root={str(self.root)!r} and "
-                f"no download ({reason}); put {self.files} there, or set root to their folder"
+                f"no download ({reason}); put {self.files} there, or set root (--data.root) to the folder in which "
+                f"{Path(self.files).parts[0]} lies"
             ) from None
 
 

@@ -1,7 +1,8 @@
 """Any folder of images, each decoded once."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cached_property, partial
@@ -54,6 +55,7 @@ class ImageFolder(ImageData):
         seed: of the shuffling and the flips, in [0, 2**32).
         flip: mirror every training image with probability 1/2, anew each epoch.
         cache: false decodes anew in every process, into memory, and leaves nothing on disk.
+        skip_broken: leave out images that cannot be read, with one warning; false refuses them by name.
 
     Raises ValueError for any other value, and at setup (or when `num_classes` is read) for a root
     that is no folder, a split without images, and a class in a held-out split that training lacks;
@@ -73,10 +75,11 @@ class ImageFolder(ImageData):
         seed: int = 0,
         flip: bool = False,
         cache: bool = True,
+        skip_broken: bool = False,
     ) -> None:
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
         self.root = Path(root).expanduser()
-        self.flip, self.cache = flip, cache
+        self.flip, self.cache, self.skip_broken = flip, cache, skip_broken
 
     def prepare_data(self) -> None:
         """Decode once a machine, before the other ranks map what was kept."""
@@ -98,12 +101,34 @@ class ImageFolder(ImageData):
 
     def load(self) -> dict[str, Split]:
         """Decode every image, or map what was decoded before."""
+        if self.skip_broken:
+            self._leave_out_broken()
         labels = {split: self._labels(split) for split in self._layout}
         return {split: Split(self._pixels(paths), labels[split]) for split, (_, paths) in self._layout.items()}
 
     def _pixels(self, paths: Sequence[Path]) -> Tensor:
         fresh = partial(decode, paths, self.image_shape)
         return remembered(paths, self.image_shape, fresh) if self.cache else fresh()
+
+    def _leave_out_broken(self) -> None:
+        broken: set[Path] = set()
+        for _, paths in self._layout.values():
+            try:
+                self._pixels(paths)
+            except BrokenImagesError as error:
+                broken |= set(error.paths)
+        if not broken:
+            return
+        warnings.warn(
+            f"ImageFolder: {len(broken)} images that cannot be read are left out: {listed(broken)}; "
+            "every run decodes all images again until these are removed",
+            stacklevel=2,
+        )
+        for split, (folder, paths) in self._layout.items():
+            kept = [path for path in paths if path not in broken]
+            if not kept:
+                raise ValueError(f"ImageFolder: no image of the {split} split under {str(folder)!r} can be read")
+            self._layout[split] = folder, kept
 
     @cached_property
     def _layout(self) -> dict[str, tuple[Path, list[Path]]]:
@@ -140,6 +165,21 @@ class ImageFolder(ImageData):
         return torch.tensor([index[name] for name in names])
 
 
+class BrokenImagesError(ValueError):
+    """Images that cannot be read; `paths` has them all."""
+
+    def __init__(self, message: str, paths: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
+def listed(paths: Iterable[Path]) -> str:
+    """The first ten of these, in order, and how many more there are."""
+    names = [repr(str(path)) for path in sorted(paths)]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
 def find_images(folder: Path) -> list[Path]:
     """Return the images at any depth under folder, sorted; raise ValueError if there are none."""
     found: list[Path] = []
@@ -154,7 +194,7 @@ def find_images(folder: Path) -> list[Path]:
 def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
     """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, S, S).
 
-    Raises ValueError that names the first image that cannot be read, and how many cannot.
+    Raises BrokenImagesError, a ValueError that names ten of the images that cannot be read, and why the first cannot.
     """
     channels, size, _ = image_shape
     images = np.empty((len(paths), size, size, channels), dtype=np.uint8)
@@ -169,15 +209,16 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
                     square = _square(_convert(ImageOps.exif_transpose(image), MODES[channels]), size)
             images[index] = np.asarray(square).reshape(size, size, channels)
         except Exception as error:  # a broken file makes Pillow raise almost anything
-            return f"{str(paths[index])!r} ({' '.join(str(error).split())})"
+            return " ".join(str(error).split()) or type(error).__name__
         return None
 
     with ThreadPoolExecutor(DECODERS) as pool:
-        failures = [failure for failure in pool.map(read, range(len(paths))) if failure]
+        failures = {path: why for path, why in zip(paths, pool.map(read, range(len(paths))), strict=True) if why}
     if failures:
-        raise ValueError(
-            f"ImageFolder: {len(failures)} of {len(paths)} images cannot be read; repair or remove "
-            f"them, the first is {failures[0]}"
+        raise BrokenImagesError(
+            f"ImageFolder: {len(failures)} of {len(paths)} images cannot be read: {listed(failures)} (the first: "
+            f"{failures[min(failures)]}); repair or remove them, or leave them out with --data.skip_broken true",
+            list(failures),
         )
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 

@@ -18,14 +18,16 @@ from tests.corpus import FIT, Case, checkpoints, commands, configurations, image
 from tests.test_hub_bundle import publish
 from zoo import __main__ as zoo_main
 from zoo.cli import ROOT, ZooCLI, main
+from zoo.cli_help import helped
 
 CASES = [*configurations.CASES, *images.CASES, *checkpoints.CASES, *commands.CASES]
 IN_PROCESSES = [
     configurations.FILES[5], checkpoints.CASES[7],
     *(pytest.param(case, marks=pytest.mark.slow) for case in (
         configurations.FILES[3], configurations.SECTIONS[12], configurations.OPTIONS[0], images.CASES[-1],
-        images.CASES[14], checkpoints.CASES[0], commands.ARGUMENTS[7], commands.RUNS[3],
+        images.CASES[14], checkpoints.CASES[0], commands.ARGUMENTS[7], commands.RUNS[3], *configurations.GUESSES[2:],
     )),
+    *configurations.GUESSES[:2],
 ]  # fmt: skip
 
 
@@ -46,6 +48,7 @@ def gan(tmp_path_factory) -> Path:
 def alone(tmp_path: Path, monkeypatch) -> None:
     """A folder of one's own, no network, and no run of a test before."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.delenv("GAN_ZOO_RUN_FOLDER", raising=False)
@@ -80,7 +83,7 @@ def status(case: Case, gan: Path) -> object:
     try:
         if program == "zoo":
             return zoo_main.main(argv)
-        return main(argv, Fit if argv[:1] == ["fit"] else ZooCLI)
+        return 0 if helped(argv) else main(argv, Fit if argv[:1] == ["fit"] else ZooCLI)
     except SystemExit as stopped:
         return stopped.code
 
@@ -122,7 +125,7 @@ def test_so_it_is_in_a_process(case: Case, gan: Path, tmp_path: Path) -> None:
     laid = set(tmp_path.rglob("*"))
     program, *argv = case.argument_list(zoo=ROOT, gan=gan)
     command = [str(ROOT / "train.py")] if program == "train" else ["-m", "zoo"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     ended = subprocess.run(
         [sys.executable, *command, *argv], env=environment, capture_output=True, text=True, timeout=120
     )

@@ -108,7 +108,7 @@ def test_a_mistake_in_a_file_is_named_with_the_file(text, words, no_data, capsys
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(("given", "word"), [(["-c", NSGAN], "data"), (["-c", DIGITS], "model")])
+@pytest.mark.parametrize(("given", "word"), [(["-c", NSGAN], "data"), (["-c", DIGITS], "variant")])
 def test_a_missing_half_is_named(given, word, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         fit(*given)

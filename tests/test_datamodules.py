@@ -241,6 +241,15 @@ def test_a_failed_cifar_download_says_what_is_missing(tmp_path, monkeypatch):
         CIFAR10(root=str(tmp_path)).setup()
 
 
+@pytest.mark.parametrize("inside", ["", "MNIST", "MNIST/raw"])
+def test_the_folder_of_the_files_is_a_root_too(tmp_path, inside, monkeypatch):
+    write_idx(tmp_path)
+    assert MNIST(root=str(tmp_path / inside)).root == tmp_path
+    monkeypatch.chdir(tmp_path / inside)
+    assert MNIST(root=".").root.resolve() == tmp_path
+    assert MNIST(root="data").root == Path("data")
+
+
 def test_a_broken_file_is_named_as_such(tmp_path):
     write_idx(tmp_path)
     file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"

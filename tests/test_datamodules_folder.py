@@ -247,6 +247,32 @@ def test_a_folder_without_images_is_named(tmp_path):
         loaded(tmp_path)
 
 
+def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path):
+    fill(tmp_path / "a", 10)
+    fill(tmp_path / "b", 10, start=100)
+    for name in ("a/003.png", "b/104.png"):
+        (tmp_path / name).write_bytes(b"not a png")
+    with pytest.raises(ValueError, match=r"003\.png.*--data\.skip_broken true"):
+        loaded(tmp_path)
+    with pytest.warns(UserWarning, match=r"2 images .* left out: .*003\.png.*104\.png"):
+        data = loaded(tmp_path, skip_broken=True)
+    train, val = data.splits["train"], data.splits["val"]
+    assert sorted(greys(train) + greys(val)) == sorted({*range(10), *range(100, 110)} - {3, 104})
+    for split in (train, val):
+        assert split.labels.tolist() == [int(grey >= 100) for grey in greys(split)]
+
+
+def test_ten_broken_files_are_named(tmp_path):
+    fill(tmp_path, 20)
+    for i in range(12):
+        (tmp_path / f"{i:03}.png").write_bytes(b"not a png")
+    with pytest.raises(ValueError, match="12 of 20 images cannot be read") as caught:
+        decode(sorted(tmp_path.iterdir()), (1, 16, 16))
+    names = [f"{i:03}.png" in str(caught.value) for i in range(12)]
+    assert names == [True] * 10 + [False] * 2
+    assert "and 2 more" in str(caught.value)
+
+
 def test_the_first_broken_file_is_named_and_all_are_counted(tmp_path):
     fill(tmp_path, 20)
     whole = (tmp_path / "007.png").read_bytes()

@@ -16,7 +16,7 @@ INNER = {
 
 # A module, by its longest matching prefix here, may import these of ours and nothing else of ours.
 ALLOWED = {
-    "train": {"zoo.cli"},
+    "train": {"zoo.cli", "zoo.cli_help"},
     "datamodules": set(),
     "zoo": {"zoo.lean"},
     "zoo.lean": set(),
@@ -55,7 +55,9 @@ ALLOWED = {
         "zoo", "zoo.callbacks", "zoo.gan", "zoo.metrics", "zoo.pictures", "zoo.loggers", "zoo.ranks", "zoo.sealed",
         "zoo.slurm", "zoo.redaction"},
     "zoo.hub": {"zoo"},
-    "zoo.cli_errors": set(),
+    "zoo.cli_choices": {"zoo.backbones"},
+    "zoo.cli_errors": {"zoo.cli_choices"},
+    "zoo.cli_help": {"zoo.cli_choices", "zoo.cli_errors", "zoo.cli_files"},
     "zoo.cli_news": set(),
     "zoo.cli_classes": {"zoo.cli_errors"},
     "zoo.cli_files": {"zoo.cli_errors"},

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tests.games import fit, networks, points
 from zoo.backbones import MLPDiscriminator, MLPGenerator
+from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.readings import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, stray, uses
 from zoo.dynamics import Alternating, Unrolled
 from zoo.stabilizers import FeatureMatching, InstanceNoise
@@ -40,6 +41,24 @@ def test_the_slope_of_the_generators_loss(objective, expected: float) -> None:
     gan = objective(*networks())
     gan.verdicts["g"] = {"fake": Verdict(torch.tensor([-20.0, 2.0]), {})}
     assert slope(gan, gan.turns()[1]) == pytest.approx(expected, rel=1e-6)
+
+
+class Relativistic(NSGAN):
+    """Its loss needs both scores (Jolicoeur-Martineau 2019)."""
+
+    def g_loss(self, d_fake: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def g_terms(self, critic, batch, fake):
+        return {"adversarial": nn.functional.softplus(critic(batch.real, "real").score - fake.score).mean()}
+
+
+def test_a_variant_without_a_loss_of_fakes_alone_is_diagnosed_without_it() -> None:
+    gan = Relativistic(*networks())
+    trainer = fit(gan, points(2), callbacks=[Diagnostics(every_kimg=0.001)])
+    assert trainer.global_step == 2
+    assert math.isnan(slope(gan, gan.turns()[1]))
+    assert "saturates" not in uses(gan)
 
 
 def test_a_loss_that_is_replaced_has_no_slope() -> None:

@@ -25,11 +25,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 for the user's mistakes."""
     print_anything()
     words = list(sys.argv[1:] if args is None else args)
-    if words[:1] == ["train"] and words[1:2] not in (["-h"], ["--help"]):
+    name = "gan-zoo" if Path(sys.argv[0]).stem == "gan-zoo" else "python -m zoo"
+    if words[:1] == ["train"]:
         from zoo.commands.train import train
 
-        return train(words[1:])
-    name = "gan-zoo" if Path(sys.argv[0]).stem == "gan-zoo" else "python -m zoo"
+        return train(words[1:], f"{name} train")
     parser = Parser(prog=name, description=__doc__)
     parser.add_argument("--version", action="version", version=f"gan-zoo {__version__}")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="command")

@@ -22,8 +22,9 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-import zoo.backbones  # noqa: F401 - lets short class names be used
-from zoo import cli_files, datamodules, sealed, slurm
+import zoo.backbones
+import zoo.datamodules  # noqa: F401 - both let short class names be used
+from zoo import cli_files, sealed, slurm
 from zoo.arguments import folder_name
 from zoo.callbacks import Checkpoints, Diagnostics, Progress, Quality, Samples
 from zoo.callbacks.budget import Budget
@@ -32,7 +33,7 @@ from zoo.callbacks.patience import Patience
 from zoo.callbacks.record import RunRecord, command
 from zoo.cli_classes import build, link_classes
 from zoo.cli_errors import explain, first_line, no_memory
-from zoo.cli_files import check_files, config_files, refuse_impossible, settings, whereabouts, with_files
+from zoo.cli_files import check_files, config_files, refuse_impossible, settings, variant_first, whereabouts, with_files
 from zoo.cli_news import hush, print_anything
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog, import_wandb
@@ -56,11 +57,9 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line to stderr and exit with 2."""
-        data = [name for name in datamodules.__all__ if name[0].isupper()]
-        choices = {"model": variants(), "data": data}
         parsers = [self, *(p for a in self._actions for p in (getattr(a, "_name_parser_map", None) or {}).values())]
         options = {option.lstrip("-"): None for parser in parsers for option in parser._option_string_actions}
-        line = explain(message, choices, options, self.words, partial(whereabouts, words=self.words))
+        line = explain(message, options, self.words, partial(whereabouts, words=self.words))
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
@@ -140,6 +139,7 @@ class ZooCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The run's names, its budget, its ranks' patience, and what networks learn from the data and each other."""
+        parser.add_argument("--help-all", action="help", help="Show every option.")
         parser.add_argument("--variant", type=str, default=None, help="Name of the configuration.")
         parser.add_argument("--dataset", type=str, default=None, help="Name of the data.")
         parser.add_argument("--conditional", type=bool, default=False, help="Give both networks the data's classes.")
@@ -158,7 +158,8 @@ class ZooCLI(LightningCLI):
         """Look at the files first: what the parser says of them names none."""
         parsers = getattr(self, "_subcommand_parsers", {})
         try:
-            Parser.words = words = _completed(with_files(sys.argv[1:] if args is None else args, parsers))
+            words = with_files(sys.argv[1:] if args is None else args, parsers)
+            Parser.words = words = variant_first(_completed(words))
             reader = next((parsers[word] for word in words if word in parsers), parser)
             check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:

@@ -1,12 +1,15 @@
 """Turn the parser's nested reports into one line: the culprit, its place, and the choices."""
 
-import difflib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
+
+from zoo.cli_choices import find_class, hint, no_class
 
 _NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|Expected a path but"
@@ -23,21 +26,33 @@ _NOT_A_CLASS = re.compile(r"(?:dot import path string|No module named|Unable to 
 _LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\](?:\. Got value: (.*))?$")
 _TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
 _MEMORY = re.compile(r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)")
-_BUILT = re.compile(r"Given value: Namespace\(class_path='[\w.]*?(\w+)'")
+_BUILT = re.compile(r"Given value: Namespace\(class_path='([\w.]+)'")
+_REQUIRED = re.compile(r"the following arguments are required: (.+)")
+_HALVES = {"model": ("variant", "-c configs/VARIANT.yaml"), "data": ("data set", "-c configs/data/DATA.yaml")}
+_OTHER_NAMES = {
+    "lr": ("model.g_optimizer.lr", "model.d_optimizer.lr"),
+    "learning_rate": ("model.g_optimizer.lr", "model.d_optimizer.lr"),
+    "epochs": ("budget.kimg", "trainer.max_epochs"), "kimg": ("budget.kimg",), "steps": ("trainer.max_steps",),
+    "batch": ("data.batch_size",), "batch_size": ("data.batch_size",), "image_size": ("data.image_size",),
+    "root": ("data.root",), "dataroot": ("data.root",), "data_dir": ("data.root",), "gpus": ("trainer.devices",),
+    "devices": ("trainer.devices",), "precision": ("trainer.precision",), "seed": ("seed_everything",),
+    "latent_dim": ("model.generator.latent_dim",), "nz": ("model.generator.latent_dim",),
+    "width": ("model.generator.width", "model.discriminator.width"), "resume": ("ckpt_path",), "ckpt": ("ckpt_path",),
+    "checkpoint": ("ckpt_path",), "output": ("trainer.default_root_dir",), "logger": ("trainer.logger",),
+    "d_steps": ("model.dynamics.d_steps",), "n_critic": ("model.dynamics.d_steps",),
+}  # fmt: skip
 
 
 def explain(
     message: str,
-    choices: Mapping[str, Iterable[str]],
     options: Iterable[str],
-    arguments: Iterable[str] = (),
+    arguments: Sequence[str] = (),
     locate: Callable[[str, str, str], str] = lambda key, *_: key,
 ) -> str:
     """One line for a parser's message.
 
     Args:
         message: what jsonargparse says.
-        choices: for a top-level key that takes a class, the names of the known classes.
         options: the options of the parser that complains, the command's or a class's.
         arguments: the words of the command line, to name the one at fault.
         locate: where a key was set, by its name or the last part of it, its value and what is said of that.
@@ -47,24 +62,28 @@ def explain(
     given = _given(message)
     where = f"{locate('.'.join(place), given, leaf)}: " if place else ""
     if match := _UNKNOWN_ARGUMENT.match(leaf):
-        return no_option(match[1], "", options)
+        return no_option(match[1], "", options, also=_OTHER_NAMES.get(match[1], ()))
     if match := _UNKNOWN_OPTION.search(leaf):
         if owner is None:
-            return no_option(match[1], where or _argument_with(match[1], arguments), options)
+            where = where or _argument_with(match[1], arguments)
+            return no_option(match[1], where, options, also=_OTHER_NAMES.get(match[1], ()))
         return no_option(match[1], where, parameters_of(find(owner)), owner.rpartition(".")[2])
-    if match := _NO_ATTRIBUTE.search(leaf):
-        return _no_class(match[2], where, _classes(match[1]))
-    if match := _NOT_A_CLASS.search(leaf):
-        return _no_class(match[1], where, choices.get(place[0] if place else "", ()))
-    if _LITERAL.search(leaf):
+    if match := _REQUIRED.match(leaf):
+        return _required(match[1].split(", "), arguments)
+    if _NO_ATTRIBUTE.search(leaf) or (match := _NOT_A_CLASS.search(leaf)):
+        name = given or owner or (match[1] if match else "")
+        return where + no_class(name, ".".join(place))
+    if "abstract" in leaf and (found := _found(given, place)):
+        return f"{where}{given} is abstract: it lacks {', '.join(sorted(found.__abstractmethods__))}"
+    if any(map(_LITERAL.search, leaves)):
         among = ", ".join(match[1].replace("'", "") for match in map(_LITERAL.search, leaves) if match)
         return f"{where}{given!r} is not one of {among}"
     if _TYPE.search(leaf):
         kinds = " or ".join(match[1].rpartition(".")[2] for match in map(_TYPE.search, leaves) if match)
-        return f"{where}expected {kinds}" + (f", got {given!r}" if given else "")
+        return f"{where}expected {kinds}" + (f", got {given!r}" if given else "") + _as_list(kinds, given, where, place)
     if lacking := no_memory(leaf):
         built = _BUILT.search(message)
-        return f"{where}{built[1] + ': ' if built else ''}{lacking}"
+        return f"{where}{built[1].rpartition('.')[2] + ': ' if built else ''}{lacking}"
     return where + leaf
 
 
@@ -104,11 +123,42 @@ def _unnest(message: str) -> tuple[list[str], str | None, list[str]]:
 
 
 def _given(message: str) -> str:
-    """The refused value, where the message has it and it is short."""
-    for line in message.splitlines():
-        if match := _GIVEN.match(line.strip()) or _GOT.search(line):
+    """The refused value, where the message has it and it is short; of a class, its path."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    for line in lines:
+        if match := _GIVEN.match(line) or _GOT.search(line):
             return match[1] or match[2]
-    return ""
+    classes = [match[1] for line in lines if (match := _CLASS.match(line) or _BUILT.match(line))]
+    return classes[-1] if classes else ""
+
+
+def _required(names: Sequence[str], arguments: Sequence[str]) -> str:
+    """One line for arguments that are missing: of the command, or of a class that the command line names."""
+    missing = [name.rpartition(".")[2] for name in names]
+    if halves := [_HALVES[half] for half in ("model", "data") if half in missing]:
+        nouns, files = zip(*halves, strict=True)
+        return f"choose a {' and a '.join(nouns)}: add {' '.join(files)}; --help lists them"
+    for option, value in pairwise(" ".join(arguments).replace("=", " ").split(" ")):
+        key = option.lstrip("-").rstrip("+")
+        cls = _found(value, [key]) if option.startswith("--") else None
+        if cls is not None and set(missing) <= set(parameters_of(cls)):
+            added = " ".join(f"--{key}.{name} VALUE" for name in missing)
+            return f"{key}: {cls.__name__} needs {', '.join(missing)}: add {added}"
+    return f"the following arguments are required: {', '.join(names)}"
+
+
+def _found(name: str, place: Sequence[str]) -> type[Any] | None:
+    """The class of this name for an option; None where there is none."""
+    with suppress(ValueError):
+        return find_class(name, ".".join(place))
+    return None
+
+
+def _as_list(kinds: str, given: str, where: str, place: Sequence[str]) -> str:
+    """How a class is added to a list of them, where it was given alone."""
+    if not kinds.startswith(("Sequence", "list")) or _found(given, place) is None:
+        return ""
+    return f"; a list of classes: [{given}]" if ".yaml" in where else f"; use --{where.removesuffix(': ')}+ {given}"
 
 
 def _argument_with(name: str, arguments: Iterable[str]) -> str:
@@ -119,28 +169,12 @@ def _argument_with(name: str, arguments: Iterable[str]) -> str:
     return ""
 
 
-def no_option(name: str, where: str, known: Iterable[str], owner: str = "") -> str:
-    """One line for an option, or an argument of the class `owner`, that does not exist."""
+def no_option(name: str, where: str, known: Iterable[str], owner: str = "", also: Sequence[str] = ()) -> str:
+    """One line for an option, or an argument of the class `owner`, that does not exist; `also` are its other names."""
     known = [option for option in known if option.rpartition(".")[2] not in {"h", "help", "print_shtab"}]
-    listed = f" (choose from {', '.join(known)})" if len(known) <= 30 else ""
-    return f"{where}{owner and owner + ' has '}no option {name!r}{_hint(name, known)}{listed}"
-
-
-def _no_class(name: str, where: str, known: Iterable[str]) -> str:
-    known = list(known)
-    listed = f" (choose from {', '.join(known)})" if known else ""
-    return f"{where}unknown class {name!r}{_hint(name.rpartition('.')[2], known)}{listed}"
-
-
-def _hint(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _classes(module: str) -> list[str]:
-    """The public classes that a package defines, and does not only import."""
-    found = vars(import_module(module)).items()
-    return sorted(n for n, v in found if isinstance(v, type) and n[0] != "_" and v.__module__.startswith(module))
+    meant = f"; did you mean {' or '.join(map(repr, also))}?" if also else hint(name, known)
+    listed = f" (choose from {', '.join(known)})" if len(known) <= 30 and not also else ""
+    return f"{where}{owner and owner + ' has '}no option {name!r}{meant}{listed}"
 
 
 def parameters_of(cls: type[Any]) -> list[str]:

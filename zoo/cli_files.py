@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -112,6 +112,33 @@ def config_files(args: Sequence[str]) -> list[Path]:
     return [Path(word) for flag, word in pairwise(words) if flag in {"-c", "--config"}]
 
 
+def variant_first(words: Sequence[str]) -> list[str]:
+    """A command line in which -c files that change a model stand behind the file that chooses its class.
+
+    Raises:
+        ValueError: nothing chooses a class for such a file.
+    """
+    made = list(words)
+    at = [i + 1 for i, word in enumerate(made[:-1]) if word in {"-c", "--config"}]
+    models = {i: _model(Path(made[i])) for i in at}
+    early = list(takewhile(lambda i: "class_path" not in models[i], at))
+    waiting = [i for i in early if "init_args" in models[i]]
+    if not waiting or any(word.partition("=")[0] == "--model" for word in made):
+        return made
+    if early == at:
+        raise ValueError(f"{made[waiting[0]]}: no variant is chosen for it: add -c configs/VARIANT.yaml")
+    order = [i for i in early if i not in waiting] + [at[len(early)]] + waiting + at[len(early) + 1 :]
+    for i, file in zip(at, [made[i] for i in order], strict=True):
+        made[i] = file
+    return made
+
+
+def _model(file: Path) -> dict[str, Any]:
+    """The section model of a file; empty for a file without one."""
+    model = read_file(file).get("model") if file.is_file() else None
+    return {"class_path": model} if isinstance(model, str) else model if isinstance(model, dict) else {}
+
+
 def check_files(files: Iterable[Path], options: Iterable[str]) -> None:
     """Raise ValueError, with the file and the place, for a text that is no YAML and for a key that nothing takes.
 
@@ -149,7 +176,7 @@ def settings(key: str, words: Sequence[str]) -> list[tuple[str, Any]]:
 def whereabouts(key: str, given: str, said: str, words: Sequence[str]) -> str:
     """Where `key` was set to `given`, or to what is spoken of in `said`; by itself where it was not; see `settings`."""
     found = settings(key, words)
-    exact = [place for place, value in found if str(value) == given]
+    exact = [place for place, value in found if given and _class_or_text(value) == given]
     spoken = [place for place, value in found if (text := _class_or_text(value)) and text in said]
     return [key, *(place for place, _ in found), *spoken[-1:], *exact[:1]][-1]
 

@@ -31,7 +31,7 @@ FILES = [
     yaml("optimizer: {}", "no option 'optimizer'"),
     yaml("fit: {}", "no option 'fit'"),
     Case(FIT + "-c nowhere.yaml", ("nowhere.yaml",)),
-    Case(FIT + "-c .", (".", "not a file")),
+    Case(FIT + "-c .", ("no configuration", "nsgan")),
     Case(FIT + "-c", ("-c", "expected one argument")),
 ]
 
@@ -108,9 +108,9 @@ SECTIONS = [
 ]
 
 OPTIONS = [
-    Case("train", ("subcommand", "fit")),
-    Case("train fti", ("'fti'", "fit")),
-    Case("train fit", ("required", "data", "model")),
+    Case("train", ("no command", "fit", "configs/nsgan.yaml")),
+    Case("train fti", ("'fti'", "did you mean 'fit'")),
+    Case("train fit", ("choose a variant and a data set", "-c configs/VARIANT.yaml -c configs/data/DATA.yaml")),
     Case(FIT + "extra", ("'extra'",)),
     fit("--nope", "'nope'"),
     fit("--trainer=3", "trainer", "3"),
@@ -134,4 +134,42 @@ OPTIONS = [
     Case(FIT, ("runs", "Read-only"), {"runs": None}, read_only=True),
 ]
 
-CASES = [*FILES, *SECTIONS, *OPTIONS]
+RSGAN = "from zoo.gan import GAN\nclass RSGAN(GAN):\n    def d_loss(self, d_real, d_fake): ..."
+RING = "-c {zoo}/configs/data/ring.yaml"
+
+GUESSES = [  # of a first hour
+    Case("train train -c {zoo}/configs/nsgan.yaml", ("unknown command 'train'", "did you mean 'fit'")),
+    Case("train sample last.ckpt", ("unknown command 'sample'", "python -m zoo sample")),
+    Case("train fit -c {zoo}/configs/nsgan.yaml", ("choose a data set", "-c configs/data/DATA.yaml", "--help")),
+    Case("train fit -c {zoo}/configs/data/digits.yaml", ("choose a variant", "-c configs/VARIANT.yaml", "--help")),
+    Case(f"train fit {RING}", ("ring.yaml: no variant is chosen", "-c configs/VARIANT.yaml")),
+    Case("train fit --model=NSGN --data=Digits", ("model: ", "did you mean 'NSGAN'", "WGANGP)")),
+    Case("train fit --model=NSGAN --data MNSIT", ("data: ", "did you mean 'MNIST'", "(choose from CIFAR10, Di")),
+    Case("train fit --model.help WGANP", ("model: unknown class 'WGANP'", "did you mean 'WGANGP'")),
+    fit("--kimg 10", "no option 'kimg'; did you mean 'budget.kimg'?"),
+    fit("--lr=1e-3", "no option 'lr'; did you mean 'model.g_optimizer.lr' or 'model.d_optimizer.lr'?"),
+    fit("--model.lr=1e-3", "did you mean 'model.g_optimizer.lr' or 'model.d_optimizer.lr'?"),
+    fit("--epochs 10", "no option 'epochs'; did you mean 'budget.kimg' or 'trainer.max_epochs'?"),
+    fit("--batch_size 10", "no option 'batch_size'; did you mean 'data.batch_size'?"),
+    fit("--gpus 10", "no option 'gpus'; did you mean 'trainer.devices'?"),
+    fit("--trainer.precision fp16", "trainer.precision", "'fp16' is not one of", "16-mixed, bf16-true, bf16-mixed, 32"),
+    fit("--model.stabilizers SpectralNorm", "model.stabilizers: ", "use --model.stabilizers+ SpectralNorm"),
+    fit("--model.stabilizers+ SpectralNrm", "did you mean 'SpectralNorm'", "(choose from Dropout, FeatureMatching, "),
+    fit("--model.stabilizers+ InstanceNoise", "InstanceNoise needs until_kimg: add --model.stabilizers.until_kimg"),
+    fit("--trainer.callbacks+ EarlyStoping", "trainer.callbacks: ", "did you mean 'EarlyStopping'?"),
+    fit("--model.dynamics Unroled", "model.dynamics: ", "did you mean 'Unrolled'", "Alternating"),
+    fit("--model.d_optimizer SDG", "model.d_optimizer: ", "did you mean 'SGD'"),
+    fit(
+        "--model.discriminator zoo.backbones.ResNetDiscriminatr",
+        "error: model.discriminator: ", "did you mean 'ResNetDiscriminator'", "(choose from Autoencoder, DCGANDisc",
+        "MLPDiscriminator, PairDiscriminator, ResNet",
+    ),
+    fit("--model.generator Mine", "error: model.generator: ", "(choose from DCGANGenerator, DecoderGenerator, Growing"),
+    fit("--model rsgan.RSGAN", "model: rsgan.RSGAN is abstract: it lacks g_loss", **{"rsgan.py": RSGAN}),
+    fit("-c mine.yaml", "mine.yaml: model.init_args.generator: no module named 'mynet'; did you mean 'mynets'?",
+        **{"mynets.py": "", "mine.yaml": "model: {init_args: {generator: {class_path: mynet.MyG}}}"}),
+    fit("-c mine.yaml", "mine.yaml: model.init_args.stabilizers: ", "a list of classes: [SpectralNorm]",
+        **{"mine.yaml": "model: {init_args: {stabilizers: SpectralNorm}}"}),
+]  # fmt: skip
+
+CASES = [*FILES, *SECTIONS, *OPTIONS, *GUESSES]

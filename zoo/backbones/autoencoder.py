@@ -35,6 +35,12 @@ class Autoencoder(Described, nn.Module):
 
     Raises ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, norm_power is
     1 or 2 and sizes are at least 1; forward for an x of another shape.
+
+    Args:
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        width: channels at full size; the k-th smaller map of the encoder has k + 1 times as many.
+        code_dim: numbers of the code.
+        norm_power: 1 for absolute, 2 for squared error.
     """
 
     energy = True
@@ -74,6 +80,12 @@ class DecoderGenerator(Generator):
     The tanh is a deviation: the paper's generator is linear there, and trusts training to keep it
     near the data's range; here every generator of images keeps to [-1, 1]. Raises ValueError unless
     image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for sizes below 1.
+
+    Args:
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        latent_dim: numbers of z.
+        width: channels of every map.
+        num_classes: of labels that G is given; None for none.
     """
 
     def __init__(

@@ -31,6 +31,13 @@ class DCGANGenerator(Generator):
     Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64. Raises
     ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown
     norm (see `norm2d`) or sizes below 1.
+
+    Args:
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        latent_dim: numbers of z.
+        width: channels before the last layer; each smaller map has twice as many, at most 8 width.
+        norm: batch, layer, instance or none.
+        num_classes: of labels that G is given; None for none.
     """
 
     def __init__(
@@ -78,6 +85,12 @@ class DCGANDiscriminator(Discriminator):
     Deviations: 4x4 kernels instead of 5x5, other sizes than 64. Raises ValueError unless
     image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown norm (see `norm2d`)
     or sizes below 1.
+
+    Args:
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        width: channels after the first layer; each smaller map has twice as many, at most 8 width.
+        norm: batch, layer, instance or none; a gradient penalty is not for batch.
+        num_classes: of labels that D is given; None for none.
     """
 
     def __init__(

@@ -32,6 +32,14 @@ class Encoder(Described, nn.Module):
 
     Raises ValueError unless image_shape is (D,) or (C, S, S) with S in 8, 16, 32, 64, 128, for an
     unknown norm ("instance" is for images only) or sizes below 1; forward for an x of another shape.
+
+    Args:
+        image_shape: (C, S, S) or (D,); taken from the data.
+        latent_dim: numbers of z; taken from the generator.
+        width: as of DCGANDiscriminator for images; units of a hidden layer for points.
+        norm: batch, layer, instance or none.
+        stochastic: whether q(z|x) is a Gaussian, not a point.
+        init_gain: of orthogonal initial weights; None for the trunk's own.
     """
 
     def __init__(
@@ -72,6 +80,12 @@ class PairDiscriminator(Described, nn.Module):
 
     Deviations: ALI's maxout, dropout and 1024-unit joint layers are left out. `norm` is that of the
     x trunk. Raises ValueError as `Encoder` does; forward for an x or z of another shape.
+
+    Args:
+        image_shape: (C, S, S) or (D,); taken from the data.
+        latent_dim: numbers of z; taken from the generator.
+        width: as of DCGANDiscriminator for images; units of a hidden layer for points.
+        norm: of the path of x: batch, layer, instance or none.
     """
 
     energy = False

@@ -79,7 +79,7 @@ class GrowingGenerator(Generator):
         image_shape: (C, S, S), S a power of two from 8 to 128.
         latent_dim: of z, which is normalised to mean square 1.
         width: channels at full size; twice as many at each halving, up to 8 times.
-        num_classes: for a conditional one.
+        num_classes: of labels; None for none.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class GrowingDiscriminator(Discriminator):
     Args:
         image_shape: (C, S, S), S a power of two from 8 to 128.
         width: channels at full size; twice as many at each halving, up to 8 times.
-        num_classes: for a conditional one.
+        num_classes: of labels; None for none.
     """
 
     def __init__(self, image_shape: Sequence[int], width: int = 32, num_classes: int | None = None) -> None:

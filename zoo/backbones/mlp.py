@@ -22,6 +22,15 @@ class MLPGenerator(Generator):
     `norm` ("batch", "layer" or "none") stands before each ReLU. With `init_gain`, weights start
     orthogonal with that gain and biases at 0; None keeps torch's default. Raises ValueError for
     any other image_shape or norm, and for sizes below 1 (depth: below 0).
+
+    Args:
+        image_shape: (D,) of points, or (C, H, W); taken from the data.
+        latent_dim: numbers of z.
+        width: units of a hidden layer.
+        depth: hidden layers.
+        norm: batch, layer or none.
+        num_classes: of labels that G is given; None for none.
+        init_gain: of orthogonal initial weights; None for torch's own.
     """
 
     def __init__(
@@ -55,6 +64,15 @@ class MLPDiscriminator(Discriminator):
     `norm` ("batch", "layer" or "none") stands before each ReLU. With `init_gain`, weights start
     orthogonal with that gain and biases at 0; None keeps torch's default. Raises ValueError for
     any other image_shape or norm, and for sizes below 1 (depth: below 0).
+
+    Args:
+        image_shape: (D,) of points, or (C, H, W); taken from the data.
+        width: units of a hidden layer.
+        depth: hidden layers.
+        norm: batch, layer or none.
+        num_classes: of labels that D is given; None for none.
+        input_scale: factor on x.
+        init_gain: of orthogonal initial weights; None for torch's own.
     """
 
     def __init__(

@@ -34,6 +34,13 @@ class ResNetGenerator(Generator):
     conditional batch norm; 128 pixels start from 8 width, not SNGAN's 16. Raises ValueError unless
     image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown norm (see `norm2d`)
     or sizes below 1.
+
+    Args:
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        latent_dim: numbers of z.
+        width: channels of the full-size map.
+        norm: batch, layer, instance or none.
+        num_classes: of labels that G is given; None for none.
     """
 
     def __init__(
@@ -77,6 +84,12 @@ class ResNetDiscriminator(Discriminator):
     Deviation: above 32 pixels the papers go on to 4x4 and end in one flat block or none. Raises
     ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown
     norm (see `norm2d`) or sizes below 1.
+
+    Args:
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        width: channels of the first block's map.
+        norm: batch, layer, instance or none.
+        num_classes: of labels that D is given; None for none.
     """
 
     def __init__(

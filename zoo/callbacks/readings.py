@@ -171,14 +171,26 @@ def ranking(real: Tensor, fake: Tensor) -> tuple[float, float]:
 
 
 def slope(gan: GAN, turn: Turn) -> float:
-    """The mean of |dL_G/df| over the last fakes, times their number; NaN if L_G is replaced by a stabilizer's."""
+    """The mean of |dL_G/df| over the last fakes, times their number.
+
+    NaN if L_G is replaced by a stabilizer's, or the variant has no g_loss of fakes alone.
+    """
     if any(stabilizer.replaces_g_loss for stabilizer in gan.stabilizers):
         return math.nan
     scores = gan.verdicts[turn.name]["fake"].score
+    gradient = _g_loss_gradient(gan, scores)
+    return math.nan if gradient is None else float(ranks.mean(gradient.abs().sum()))
+
+
+def _g_loss_gradient(gan: GAN, scores: Tensor) -> Tensor | None:
+    """dL_G/df at these scores (N,); None for a variant whose `g_loss` is not implemented, as one that pairs images."""
+    scores = scores.detach().requires_grad_()
     with torch.enable_grad():
-        scores = scores.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(gan.g_loss(scores), scores)
-    return float(ranks.mean(gradient.abs().sum()))
+        try:
+            loss = gan.g_loss(scores)
+        except NotImplementedError:
+            return None
+        return torch.autograd.grad(loss, scores)[0]
 
 
 def gradients_by_layer(net: nn.Module) -> dict[str, float]:
@@ -218,10 +230,8 @@ def uses(gan: GAN) -> set[str]:
     words |= {"ema"} if gan.generator_ema is not None else set()
     words |= {"clip_norm"} if gan.clip_norm is not None else set()
     words |= {"schedule"} if any(schedule is not None for schedule in gan._schedules.values()) else set()
-    sure = torch.full((1,), -20.0, requires_grad=True)
-    with torch.enable_grad():
-        (flat,) = torch.autograd.grad(gan.g_loss(sure), sure)
-    return words | ({"saturates"} if abs(float(flat)) < 1e-3 else set())
+    flat = _g_loss_gradient(gan, torch.full((1,), -20.0))
+    return words | ({"saturates"} if flat is not None and abs(float(flat)) < 1e-3 else set())
 
 
 def mode_teller(data: Any) -> Callable[[Tensor], Tensor] | None:

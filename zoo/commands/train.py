@@ -7,6 +7,8 @@ name of configs/data/ or a class. All options of `python train.py fit`: --data.r
 import argparse
 from collections.abc import Sequence
 
+from zoo.cli_help import helped
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """For the help alone; see :func:`train`."""
@@ -19,9 +21,10 @@ def run(chosen: argparse.Namespace) -> None:
     raise AssertionError(chosen)
 
 
-def train(words: Sequence[str]) -> int:
-    """`python train.py fit` with these words."""
-    from zoo import cli
+def train(words: Sequence[str], run: str) -> int:
+    """`python train.py fit` with these words; `run` is how the command is typed, for its help."""
+    if not helped(["fit", *words], run):
+        from zoo import cli
 
-    cli.main(["fit", *words])
+        cli.main(["fit", *words])
     return 0

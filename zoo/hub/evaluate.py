@@ -75,7 +75,7 @@ def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> Ligh
     """
     from jsonargparse import ArgumentParser
 
-    from zoo import datamodules
+    from zoo import datamodules  # noqa: F401 - lets short class names be used
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
@@ -101,8 +101,7 @@ def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> Ligh
     try:
         made: Any = parser.instantiate_classes(parser.parse_args(words)).data
     except Exception as error:  # the parser's own, and whatever a constructor given something strange raises
-        names = [name for name in datamodules.__all__ if name[0].isupper()]
-        why = explain(str(error), {"data": names}, ["data"], given_words, partial(whereabouts, words=given_words))
+        why = explain(str(error), ["data"], given_words, partial(whereabouts, words=given_words))
         raise ValueError(why) from None
     assert isinstance(made, LightningDataModule)
     return made

@@ -31,7 +31,7 @@ FILES = [
     yaml("optimizer: {}", "no option 'optimizer'"),
     yaml("fit: {}", "no option 'fit'"),
     Case(FIT + "-c nowhere.yaml", ("nowhere.yaml",)),
-    Case(FIT + "-c .", ("no configuration", "nsgan")),
+    Case(FIT + "-c .", (".", "not a file")),
     Case(FIT + "-c", ("-c", "expected one argument")),
 ]
 

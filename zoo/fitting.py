@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from zoo.callbacks import Budget, RunRecord
 from zoo.cli import DEFAULT_CALLBACKS, snake_case
 from zoo.cli_files import CONFIGS
+from zoo.cli_news import hush
 from zoo.described import description
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog, WandbLogger
@@ -53,6 +54,7 @@ def fit(
     """
     if unknown := set(without) - set(DEFAULT_CALLBACKS):
         raise ValueError(f"fit: no default callback {min(unknown)!r}; choose from {', '.join(DEFAULT_CALLBACKS)}")
+    hush()
     defaults = yaml.safe_load((CONFIGS / "default.yaml").read_text(encoding="utf-8"))
     kimg = defaults["budget"]["kimg"] if kimg is None else kimg
     checkpoint = None if resume is None else checkpoint_of(resume, prefer="last") or Path(resume)

@@ -18,8 +18,7 @@ INNER = {
 ALLOWED = {
     "train": {"zoo.cli", "zoo.cli_help"},
     "datamodules": set(),
-    "zoo": {"zoo.lean"},
-    "zoo.lean": set(),
+    "zoo": set(),
     "zoo.noise": set(),
     "zoo.optim": set(),
     "zoo.joining": {"zoo.types"},

@@ -11,12 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zoo import lean
-
 __version__ = "0.1.0"
 __all__ = ["GAN", "__version__", "fit", "from_pretrained", "load", "show"]
-
-lean.spare()  # before anything here imports Lightning
 
 if not Path(__file__).with_name("datamodules").is_dir():  # in a checkout zoo.datamodules lies beside zoo/
     __path__.append(str(Path(__file__).parents[1]))

@@ -1,9 +1,5 @@
 """The 1,797 handwritten digits that scikit-learn carries: no download."""
 
-from importlib.util import find_spec
-from pathlib import Path
-
-import numpy as np
 import torch
 
 from .base import ImageData, Split
@@ -21,8 +17,10 @@ class Digits(ImageData):
 
     def load(self) -> dict[str, Split]:
         """Read the digits from scikit-learn."""
-        rows = torch.from_numpy(_rows())
-        levels, labels = rows[:, :64].reshape(-1, 1, 8, 8), rows[:, 64].long()
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        levels, labels = torch.from_numpy(digits.images)[:, None], torch.from_numpy(digits.target)
         images = self.fit_shape((levels * 255 / 16).round().to(torch.uint8))
         held_out = torch.zeros(len(labels), dtype=torch.bool)
         for digit in range(self.num_classes):
@@ -31,16 +29,3 @@ class Digits(ImageData):
             "train": Split(images[~held_out], labels[~held_out]),
             "val": Split(images[held_out], labels[held_out]),
         }
-
-
-def _rows() -> np.ndarray:
-    """Levels and label of each digit, (1797, 65), float64: of scikit-learn's file, as importing it all takes 0.5 s."""
-    spec = find_spec("sklearn")
-    for folder in (spec and spec.submodule_search_locations) or []:
-        file = Path(folder, "datasets", "data", "digits.csv.gz")
-        if file.is_file():
-            return np.loadtxt(file, delimiter=",")
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return np.column_stack([digits.data, digits.target])

@@ -95,14 +95,6 @@ def test_digits_are_split_by_class():
     assert (train.labels.bincount() + val.labels.bincount()).tolist() == np.bincount(source.target).tolist()
 
 
-def test_digits_are_the_same_whether_or_not_scikit_learn_keeps_its_file_there(monkeypatch):
-    source = load_digits()
-    rows = np.column_stack([source.data, source.target])
-    assert np.array_equal(datamodules.digits._rows(), rows)
-    monkeypatch.setattr("zoo.datamodules.digits.find_spec", lambda name: None)
-    assert np.array_equal(datamodules.digits._rows(), rows)
-
-
 def test_digits_pixels():
     data = loaded(Digits(image_size=8))
     levels = load_digits().images[0]  # the first zero: held out, as the first of its class

@@ -18,7 +18,6 @@ from zoo import dynamics, ranks, stabilizers
 from zoo.backbones import GrowingDiscriminator, GrowingGenerator, MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation
-from zoo.callbacks.interrupts import Interrupts
 from zoo.datamodules.loader import TensorLoader
 from zoo.dynamics import (
     Alternating,
@@ -328,31 +327,3 @@ def abandoned() -> str:
 
 def test_a_failed_exchange_has_a_name() -> None:
     assert together(abandoned) == ["ExchangeError", ""]
-
-
-def broadcasts(listens: bool) -> tuple[int, bool]:
-    """How many of a fit's five batches begin with a broadcast, and whether Lightning's loop is as it was after it."""
-    asked, broadcast = [], torch.distributed.broadcast
-
-    class Listening(Callback):
-        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            if listens:
-                interrupts.listen(trainer)
-            torch.distributed.broadcast = lambda *args, **more: asked.append(1) or broadcast(*args, **more)
-
-        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-            torch.distributed.broadcast = broadcast
-            interrupts.restore()
-
-    interrupts, run = Interrupts(), trainer(devices=2, strategy="ddp")
-    run.callbacks.append(Listening())
-    loader = TensorLoader(torch.randn(40, 2), None, batch_size=4, rank=run.global_rank, world_size=2, shuffle=True)
-    run.fit(NSGAN(*nets()), loader)
-    return len(asked), "_broadcast_sigterm_tensor" not in vars(run.fit_loop.epoch_loop)
-
-
-@pytest.mark.parametrize(("listens", "times"), [(True, 0), (False, 5)])
-def test_lightning_asks_for_signals_only_where_nobody_else_listens(listens: bool, times: int) -> None:
-    for asked, restored in together(partial(broadcasts, listens)):
-        assert asked == times
-        assert restored

@@ -29,37 +29,25 @@ class Interrupts:
     SIGTERM is heard in place of Lightning, whose ranks do not all stop after the same batch, and SIGUSR1 too, for which
     Lightning would save in the middle of a batch. The second Ctrl-C is not heard, nor is any with several ranks.
     Outside the main thread nothing is.
-
-    Where all ranks listen, Lightning, which then never hears a SIGTERM, does not ask rank 0 at every batch whether it
-    did: that waits for the device.
     """
 
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
         self._heard = 0  # the signal of most consequence; 0 for none
         self._world_size = 1
-        self._spared: Any = None  # Lightning's loop over the batches, while it does not ask
 
     def listen(self, trainer: Trainer) -> None:
         """Begin."""
         self._heard, self._world_size = 0, trainer.world_size
-        listens = threading.current_thread() is threading.main_thread()
-        if listens:
+        if threading.current_thread() is threading.main_thread():
             for number in _HEARD:
                 if number != signal.SIGINT or self._world_size == 1:
                     self._before[number] = signal.signal(number, self._hear)
-        heard = int(not listens or trainer.received_sigterm)  # by Lightning, now or a moment ago
-        if self._world_size > 1 and not ranks.largest(heard, trainer.strategy.root_device):
-            self._spared = trainer.fit_loop.epoch_loop
-            self._spared._broadcast_sigterm_tensor = _nothing
 
     def restore(self) -> None:
         """Let those hear it again that did."""
         for number in list(self._before):
             self._give_back(number)
-        if self._spared is not None:
-            del self._spared._broadcast_sigterm_tensor
-            self._spared = None
 
     def stop(self, steps: int, device: torch.device) -> BaseException | None:
         """What to raise now, after batch number `steps`: on all ranks after the same one, at most ten later."""
@@ -82,7 +70,3 @@ class Interrupts:
 
     def _give_back(self, number: signal.Signals) -> None:
         signal.signal(number, self._before.pop(number) or signal.SIG_DFL)
-
-
-def _nothing() -> None:
-    pass

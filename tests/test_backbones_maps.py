@@ -196,9 +196,6 @@ def test_a_graph_without_autocast_is_differentiated_without_it() -> None:
 ])  # fmt: skip
 def test_torch_func_sees_through_them(make: Callable[[], nn.Module]) -> None:
     net = make().double()
-    for module in net.modules():
-        if hasattr(module, "twice"):
-            module.twice = False  # rectifiers that are differentiated twice are none of this test's
     z = random(2, 4)
     by_torch = torch.func.jacrev(lambda z: net(z).flatten())(z)
     rows = [torch.autograd.grad(net(z).flatten()[i], z)[0] for z in [z.clone().requires_grad_()] for i in range(8)]

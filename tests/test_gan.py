@@ -8,14 +8,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from tests.games import fit, networks, points, same, snapshot
-from zoo.backbones import Autoencoder, DCGANDiscriminator, Encoder, MLPGenerator
+from zoo.backbones import Autoencoder, DCGANDiscriminator, MLPGenerator
 from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
-from zoo.stabilizers import GradientPenalty, InstanceNoise, SpectralNorm, Stabilizer, WeightClip
+from zoo.stabilizers import GradientPenalty, InstanceNoise, SpectralNorm, WeightClip
 from zoo.types import Turn
 from zoo.variants.began import BEGAN
 from zoo.variants.nsgan import NSGAN
-from zoo.variants.regularized_gan import RegularizedGAN
 from zoo.variants.wgan import WGAN
 from zoo.variants.wgan_gp import WGANGP
 
@@ -368,28 +367,6 @@ def test_a_compiled_game_is_the_same_game() -> None:
 def test_what_differentiates_twice_is_not_compiled(changes, culprit: str) -> None:
     with pytest.raises(ValueError, match=f"NSGAN: compile cannot be used with {culprit}"):
         NSGAN(*networks(), compile=True, **changes)
-
-
-def test_rectifiers_are_ready_for_a_second_derivative_only_where_one_is_taken() -> None:
-    encoder = Encoder((2,), 6)
-    plain, penalised = NSGAN(*networks()), NSGAN(*networks(), stabilizers=[GradientPenalty()])
-    games = ((plain, {False}), (penalised, {True}), (RegularizedGAN(*networks(), encoder), {False}))
-    for gan, expected in games:
-        fit(gan, points(8))
-        assert {m.twice for m in gan.modules() if hasattr(m, "twice")} == expected
-    assert {m.twice for m in encoder.modules() if hasattr(m, "twice")} == {False}
-
-
-def test_being_ready_for_a_second_derivative_changes_no_bit() -> None:
-    states = []
-    for twice in (False, True):
-        idle = Stabilizer()
-        idle.differentiates_twice = twice
-        gan = NSGAN(*networks(), ema_decay=0.5, stabilizers=[idle])
-        fit(gan, points(8))
-        assert {m.twice for m in gan.modules() if hasattr(m, "twice")} == {twice}
-        states.append(snapshot(gan))
-    assert same(*states)
 
 
 def test_attributes_are_set_as_in_any_module() -> None:

@@ -384,14 +384,6 @@ class GAN(Engine):
 
     # What Lightning asks for.
 
-    def on_fit_start(self) -> None:
-        """Tell the rectifiers whether their gradients will be differentiated; then what any engine does."""
-        twice = bool(self._differentiating_twice())
-        for module in self.modules():
-            if hasattr(module, "twice"):
-                module.twice = twice  # type: ignore[assignment]
-        super().on_fit_start()
-
     def predict_step(self, batch: Data, batch_idx: int) -> Tensor:
         """As many samples as the batch has images, (N, C, H, W) in [-1, 1]; a function of batch_idx."""
         return self.sample(len(batch[0]), seed=batch_idx)

@@ -58,13 +58,13 @@ class DCGANGenerator(Generator):
             nn.Linear(self.input_dim, 16 * widths[0], bias=bias),
             Unflatten(widths[0], 4),
             norm2d(norm, widths[0]),
-            ReLU(inplace=True),
+            ReLU(),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
                 Doubling(c_in, c_out, bias=bias),
                 norm2d(norm, c_out),
-                ReLU(inplace=True),
+                ReLU(),
             ]
         layers += [
             Doubling(widths[-1], channels),
@@ -107,13 +107,13 @@ class DCGANDiscriminator(Discriminator):
         super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
         layers: list[nn.Module] = [
             Halving(channels, widths[0]),
-            LeakyReLU(0.2, inplace=True),
+            LeakyReLU(0.2),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
                 Halving(c_in, c_out, bias=norm == "none"),
                 norm2d(norm, c_out),
-                LeakyReLU(0.2, inplace=True),
+                LeakyReLU(0.2),
             ]
         self.trunk = nn.Sequential(*layers, Flatten())
         self.trunk.apply(_init)

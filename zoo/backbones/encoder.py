@@ -138,7 +138,7 @@ def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -
 def _layers(fan_in: int, width: int) -> nn.Module:
     return nn.Sequential(
         nn.Linear(fan_in, width),
-        LeakyReLU(0.2, inplace=True),
+        LeakyReLU(0.2),
         nn.Linear(width, width),
-        LeakyReLU(0.2, inplace=True),
+        LeakyReLU(0.2),
     )

@@ -190,7 +190,7 @@ def _act() -> tuple[nn.Module, ...]:
 
 
 def _rectifier() -> nn.Module:
-    return LeakyReLU(_SLOPE, inplace=True)
+    return LeakyReLU(_SLOPE)
 
 
 def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, list[int]]:

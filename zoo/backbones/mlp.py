@@ -116,7 +116,7 @@ def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: Ve
         layers += [
             nn.Linear(width if k else in_dim, width, bias=norm == "none"),
             _norm1d(norm, width),
-            ReLU(inplace=True),
+            ReLU(),
         ]
     return layers
 

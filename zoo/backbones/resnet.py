@@ -62,7 +62,7 @@ class ResNetGenerator(Generator):
             nn.Unflatten(1, (widths[0], 4, 4)),
             *[_up_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
             norm2d(norm, widths[-1]),
-            ReLU(inplace=True),
+            ReLU(),
             _conv(widths[-1], channels, 3),
             nn.Tanh(),
         )
@@ -111,7 +111,7 @@ class ResNetDiscriminator(Discriminator):
             *[_down_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
             _flat_block(widths[-1], norm),
             _flat_block(widths[-1], norm),
-            ReLU(inplace=True),
+            ReLU(),
             _SumPool(),
         )
         self.to(memory_format=torch.channels_last)
@@ -136,11 +136,11 @@ def _up_block(c_in: int, c_out: int, norm: Norm) -> nn.Module:
     return _Residual(
         nn.Sequential(
             norm2d(norm, c_in),
-            _first_rectifier(norm),
+            ReLU(),
             nn.Upsample(scale_factor=2),
             _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
             norm2d(norm, c_out),
-            ReLU(inplace=True),
+            ReLU(),
             _conv(c_out, c_out, 3, gain=sqrt(2)),
         ),
         nn.Sequential(nn.Upsample(scale_factor=2), _conv(c_in, c_out, 1)),
@@ -151,7 +151,7 @@ def _first_block(c_in: int, c_out: int) -> nn.Module:
     return _Residual(
         nn.Sequential(
             _conv(c_in, c_out, 3, gain=sqrt(2)),
-            ReLU(inplace=True),
+            ReLU(),
             _conv(c_out, c_out, 3, gain=sqrt(2)),
             nn.AvgPool2d(2),
         ),
@@ -173,16 +173,12 @@ def _flat_block(channels: int, norm: Norm) -> nn.Module:
 def _preactivated(c_in: int, c_out: int, norm: Norm) -> list[nn.Module]:
     return [
         norm2d(norm, c_in),
-        _first_rectifier(norm),
+        ReLU(),
         _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
         norm2d(norm, c_out),
-        ReLU(inplace=True),
+        ReLU(),
         _conv(c_out, c_out, 3, gain=sqrt(2)),
     ]
-
-
-def _first_rectifier(norm: Norm) -> nn.Module:
-    return ReLU(inplace=norm != "none")  # the shortcut needs what it would write over
 
 
 def _conv(c_in: int, c_out: int, kernel: int, *, gain: float = 1.0, bias: bool = True) -> nn.Module:

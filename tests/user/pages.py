@@ -11,15 +11,16 @@ RUN = ("bash", "python", "yaml")
 SHOWN = ("", "text", "json")  # output and other things to look at
 
 FENCE = re.compile(r"^( *)(`{3,})(\w*) *$")
-MARK = re.compile(r"^ *<!-- *(not run|slow|needs): *(.+?) *-->$")
+MARK = re.compile(r"^ *<!-- *(not run|slow|needs|saved as): *(.+?) *-->$")
 
 
 @dataclass(frozen=True)
 class Block:
     """A fenced block.
 
-    Directly above it may stand comments: `not run: reason`; `slow: reason`, for `make test-slow` alone; and
-    `needs: folder`, for a data set that must be in the folder of `GAN_ZOO_DATA`.
+    Directly above it may stand comments: `not run: reason`; `slow: reason`, for `make test-slow` alone;
+    `needs: folder`, for a data set that must be in the folder of `GAN_ZOO_DATA`; and `saved as: name`, for a Python or
+    YAML file that later blocks use.
     """
 
     page: str

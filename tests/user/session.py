@@ -41,10 +41,10 @@ class Session:
             command = command.replace("<run>", str(self.latest().relative_to(self.folder)))
         return self._run(["bash", "-c", command], command)
 
-    def python_block(self, text: str) -> str:
-        """Run a script; see :meth:`type`."""
-        (self.folder / "block.py").write_text(text, encoding="utf-8")
-        return self._run([str(self.python), "block.py"], text)
+    def python_block(self, text: str, name: str = "block.py") -> str:
+        """Save a script by this name and run it; see :meth:`type`."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+        return self._run([str(self.python), name], text)
 
     def _run(self, words: list[str], shown: str) -> str:
         done = subprocess.run(

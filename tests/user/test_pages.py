@@ -62,11 +62,12 @@ def test_a_block_works_as_typed(block: Block, terminals) -> None:
         pytest.skip(f"{block} needs {needed} in the folder of GAN_ZOO_DATA")
     terminal = terminals(block.page)
     if block.language == "python":
-        terminal.python_block(block.text)
+        terminal.python_block(block.text, block.marks.get("saved as", "block.py"))
     elif block.language == "yaml":
-        (terminal.folder / "block.yaml").write_text(block.text, encoding="utf-8")
+        name = block.marks.get("saved as", "block.yaml")
+        (terminal.folder / name).write_text(block.text, encoding="utf-8")
         base = "-c configs/nsgan.yaml -c configs/data/digits.yaml"
-        terminal.type(f"python train.py fit {base} -c block.yaml --print_config")
+        terminal.type(f"python train.py fit {base} -c {name} --print_config")
     else:
         for command in block.commands():
             terminal.type(command)

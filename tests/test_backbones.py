@@ -1,6 +1,5 @@
 """What every backbone keeps to: shapes, ranges, gradients, labels and refusals."""
 
-
 import pytest
 import torch
 from torch import nn

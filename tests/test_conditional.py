@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
-from datamodules import Digits
+from zoo.datamodules import Digits
 from tests.games import fit
 from zoo.backbones import DCGANGenerator, GrowingGenerator, MLPDiscriminator, MLPGenerator, ResNetGenerator
 from zoo.callbacks import Diagnostics

@@ -1,6 +1,7 @@
 """What the documents say is what the code says."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 from zoo.lab import page
@@ -46,6 +47,12 @@ def test_a_losses_definitions_are_cut_off_in_the_table() -> None:
 
 def test_readme_fits_two_screens() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_every_relative_link_of_the_documents_leads_to_a_file() -> None:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
+            assert link.startswith("http") or (path.parent / link).exists(), f"{path.relative_to(ROOT)}: {link}"
 
 
 def test_the_labs_page_is_made_of_what_was_saved_beside_it(monkeypatch) -> None:

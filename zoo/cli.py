@@ -322,12 +322,13 @@ class ZooCLI(LightningCLI):
             _fail(f"{error}; go on with --ckpt_path {self.run.folder / sealed.LAST}")
 
 
-def _adds(listed: Sequence[Callback] | None) -> bool:
+def _adds(listed: Callback | list[Callback] | None) -> bool:
     """Whether the callbacks of `trainer.callbacks` stand beside the default ones.
 
     A list that is empty or has one of the default kinds is the whole list, as in the configurations of older runs.
     """
-    return listed is None or not (listed == [] or any(type(c) in DEFAULT_CALLBACKS.values() for c in listed))
+    several = listed if isinstance(listed, list) else [listed]
+    return listed is None or not (listed == [] or any(type(c) in DEFAULT_CALLBACKS.values() for c in several))
 
 
 def snake_case(name: str) -> str:

@@ -175,7 +175,7 @@ class DifferentiableAdam:
         self.lr, self.betas, self.eps = lr, betas, eps
         zero = torch.zeros(())
         steps = states[0].get("step", zero) if states else zero
-        self.steps = float(steps) if freezing.visible(steps) else steps  # elsewhere nobody waits for it
+        self.steps = float(steps) if freezing.visible(steps) else steps.double()  # elsewhere nobody waits for it
         self.first: _Tensors = [state.get("exp_avg", zero) for state in states]
         self.second: _Tensors = [state.get("exp_avg_sq", zero) for state in states]
 

@@ -10,13 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zoo
-from zoo.datamodules import Digits
 from tests.games import fit
 from zoo.backbones import DCGANGenerator, GrowingGenerator, MLPDiscriminator, MLPGenerator, ResNetGenerator
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation, class_labels
 from zoo.callbacks.readings import Reader
 from zoo.cli import ROOT
+from zoo.datamodules import Digits
 from zoo.diagnosis import COLLAPSE
 from zoo.metrics.features import Points
 from zoo.pictures import class_grid

@@ -44,8 +44,11 @@ def test_a_run_from_python_is_a_run(tmp_path: Path) -> None:
     loaded = zoo.load(run / "last.ckpt")
     assert torch.equal(loaded.sample(4, seed=1), gan.sample(4, seed=1))
     assert loaded.stabilizers[1].until_kimg == 3
-    again = zoo.fit(loaded, Digits(image_size=8), kimg=0.8, resume=run, **SMALL)
+    (run / "config.yaml").write_text("variant: wgan_gp  # with settings of a command line\n")
+    left_out = (name for name in ["diagnostics", "samples"])
+    again = zoo.fit(loaded, Digits(image_size=8), kimg=0.8, resume=run, without=left_out, **SMALL)
     assert again == run
+    assert "settings of a command line" in (run / "config.yaml").read_text()
     assert json.loads((run / "run.json").read_text())["result"]["steps"] == 13
 
 

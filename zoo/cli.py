@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
@@ -239,7 +239,7 @@ class ZooCLI(LightningCLI):
         """A constructor that refuses its arguments is a mistake in the configuration: one line, status 2."""
         try:
             super().instantiate_classes()
-            self._keep_recipe()
+            keep_recipe(self.model, redacted(_plain(self._get(self.config, "model"))))
             resumed = self.subcommand and self._get(self.config, "ckpt_path")
             if resumed:
                 self._refuse_other_networks(resumed)
@@ -261,18 +261,6 @@ class ZooCLI(LightningCLI):
             config = Path(checkpoint).with_name("config.yaml")
             hint = f"; the run's own configuration is {config}, taken where -c is left out" if config.is_file() else ""
             raise ValueError(f"{error}{hint}") from None
-
-    def _keep_recipe(self) -> None:
-        """A checkpoint says how to build the model again."""
-        recipe = redacted(_plain(self._get(self.config, "model")))
-        self.model.save_hyperparameters(
-            {
-                **recipe["init_args"],
-                "_class_path": recipe["class_path"],
-                "_instantiator": "lightning.pytorch.cli.instantiate_module",
-            },
-            logger=False,
-        )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The default callbacks that are wanted; every fit keeps its own record, whatever other loggers are chosen."""
@@ -320,6 +308,12 @@ class ZooCLI(LightningCLI):
             slurm.requeue()
         except OSError as error:
             _fail(f"{error}; go on with --ckpt_path {self.run.folder / sealed.LAST}")
+
+
+def keep_recipe(gan: GAN, recipe: Mapping[str, Any]) -> None:
+    """Let a GAN's checkpoints say how to build it again: its class_path, and the init_args in plain values."""
+    beside = {"_class_path": recipe["class_path"], "_instantiator": "lightning.pytorch.cli.instantiate_module"}
+    gan.save_hyperparameters({**recipe["init_args"], **beside}, logger=False)
 
 
 def _adds(listed: Callback | list[Callback] | None) -> bool:

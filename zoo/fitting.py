@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
 from zoo.callbacks import Budget, RunRecord
-from zoo.cli import DEFAULT_CALLBACKS, snake_case
+from zoo.cli import DEFAULT_CALLBACKS, keep_recipe, snake_case
 from zoo.cli_files import CONFIGS
 from zoo.cli_news import hush
 from zoo.described import description
@@ -52,7 +52,8 @@ def fit(
     Raises:
         ValueError: for an unknown name in `without`, and as the callbacks say.
     """
-    if unknown := set(without) - set(DEFAULT_CALLBACKS):
+    left_out = set(without)
+    if unknown := left_out - set(DEFAULT_CALLBACKS):
         raise ValueError(f"fit: no default callback {min(unknown)!r}; choose from {', '.join(DEFAULT_CALLBACKS)}")
     hush()
     defaults = yaml.safe_load((CONFIGS / "default.yaml").read_text(encoding="utf-8"))
@@ -71,7 +72,8 @@ def fit(
         loggers = [WandbLogger(save_dir=run, name=run.name, group=f"{variant}-{dataset}")] if logger else []
     else:
         loggers = list(logger)
-    left_out = {*without, *(["progress"] if trainer.get("enable_progress_bar") is False else [])}
+    if trainer.get("enable_progress_bar") is False:
+        left_out.add("progress")
     bar, *others = [None if name in left_out else kind(**defaults[name]) for name, kind in DEFAULT_CALLBACKS.items()]
     listed = [*callbacks, bar, RunRecord(run, variant, dataset), *others, Budget(kimg)]
     usual = {key: value for key, value in defaults["trainer"].items() if key not in {"logger", "default_root_dir"}}
@@ -97,10 +99,7 @@ def _describe(gan: GAN, data: LightningDataModule, run: Path, facts: Mapping[str
     parts: dict[str, Any] = dict(facts)
     try:
         model = redacted(description(gan, type(gan).__name__))
-        arguments = {**model["init_args"], "_class_path": model["class_path"]}
-        gan.save_hyperparameters(
-            {**arguments, "_instantiator": "lightning.pytorch.cli.instantiate_module"}, logger=False
-        )
+        keep_recipe(gan, model)
         parts["model"] = model
     except ValueError as error:
         rank_zero_info(f"{error}: read this run with {type(gan).__name__}.load_from_checkpoint, not with zoo.load")
@@ -108,4 +107,5 @@ def _describe(gan: GAN, data: LightningDataModule, run: Path, facts: Mapping[str
         parts["data"] = redacted(description(data, type(data).__name__))
     except ValueError as error:
         rank_zero_info(f"{error}: name the data of this run to `evaluate` and `diagnose`")
-    (run / "config.yaml").write_text(yaml.safe_dump(parts, sort_keys=False), encoding="utf-8")
+    if not (run / "config.yaml").exists():  # a resumed run has its own, which may say more
+        (run / "config.yaml").write_text(yaml.safe_dump(parts, sort_keys=False), encoding="utf-8")

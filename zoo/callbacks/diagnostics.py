@@ -149,8 +149,9 @@ class Diagnostics(Callback):
         """Every rank on its own data; what is told is rank 0's."""
         shown = retrain(gan, cast("Iterable[Any]", trainer.train_dataloader), seed=self.seed)
         say(trainer, wrapped(f"{type(gan).__name__}, against the frozen generator: {shown}", "    "))
-        if trainer.is_global_zero and trainer.log_dir is not None and not leaves_nothing(trainer):
-            put(json.dumps(shown.as_row(), indent=1).encode(), Path(trainer.log_dir) / "frozen_generator.json")
+        folder = trainer.log_dir  # a broadcast, so on every rank
+        if trainer.is_global_zero and folder is not None and not leaves_nothing(trainer):
+            put(json.dumps(shown.as_row(), indent=1).encode(), Path(folder) / "frozen_generator.json")
 
     def _judge(self, trainer: Trainer, gan: GAN, reading: Reading) -> None:
         """Keep a reading; tell what is new with it."""

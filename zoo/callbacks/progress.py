@@ -18,6 +18,8 @@ from zoo.callbacks.budget import Budget
 from zoo.callbacks.trainer import find, in_notebook, run_folder, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zoo.gan import GAN
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} kimg [{elapsed}<{remaining}{postfix}]"
@@ -56,10 +58,11 @@ class Progress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained, and draw the bar for the first time."""
+        folder = run_folder(trainer)  # a broadcast, so on every rank
         if not self._enabled:
             return
         gan = cast("GAN", pl_module)
-        say(trainer, _introduction(trainer, gan))
+        say(trainer, _introduction(trainer, gan, folder))
         drawn = sys.stderr.isatty() or in_notebook()
         usual = 1.0 if drawn else 30.0
         self._interval = usual if self.refresh_seconds is None else self.refresh_seconds
@@ -142,7 +145,7 @@ def _fitting(words: Iterable[str], taken: int) -> str:
     return shown
 
 
-def _introduction(trainer: Trainer, gan: GAN) -> str:
+def _introduction(trainer: Trainer, gan: GAN, folder: Path) -> str:
     """Objective, data, networks, device and folder in one line."""
     parts = [type(gan).__name__]
     data: Any = getattr(trainer, "datamodule", None)
@@ -154,7 +157,7 @@ def _introduction(trainer: Trainer, gan: GAN) -> str:
     networks = {name.upper(): net for name, net in gan.players().items()}
     parts.append(" ".join(f"{name} {_parameters(net)}" for name, net in networks.items()) + " parameters")
     ranks = f" × {trainer.world_size}" if trainer.world_size > 1 else ""
-    return " · ".join([*parts, f"{gan.device}{ranks}", str(run_folder(trainer))])
+    return " · ".join([*parts, f"{gan.device}{ranks}", str(folder)])
 
 
 def _parameters(net: nn.Module) -> str:

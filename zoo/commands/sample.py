@@ -20,13 +20,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Load, sample, and save the picture."""
-    import torch
-
     from zoo.hub.pretrained import trained
     from zoo.pictures import class_grid, save_picture
 
     gan = trained(chosen.ref, trust=chosen.trust)
-    n, columns, labels = chosen.n or 64, None, None
+    n, columns = chosen.n or 64, None
     if chosen.label is None:
         whole, columns = class_grid(n, gan.num_classes)
         n = chosen.n or whole
@@ -35,7 +33,6 @@ def run(chosen: argparse.Namespace) -> None:
             raise ValueError(f"--class: {chosen.ref} is not conditional, its samples are of no class")
         if not 0 <= chosen.label < gan.num_classes:
             raise ValueError(f"--class: {chosen.ref} has the classes 0 to {gan.num_classes - 1}, got {chosen.label}")
-        labels = torch.full((n,), chosen.label)
-    samples = gan.sample(n, seed=chosen.seed, labels=labels)
+    samples = gan.sample(n, seed=chosen.seed, labels=chosen.label)
     path = save_picture(samples, chosen.output, columns=chosen.columns or columns)
     print(f"{n} samples of {type(gan).__name__} at {gan.kimg:g} kimg: {path}")

@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo import __version__
 from zoo.gan import GAN
 from zoo.hub import recipe
-from zoo.hub.header import kinds
-from zoo.hub.planned import refuse_misfits
+from zoo.hub.planned import kinds_of, refuse_misfits
 from zoo.pictures import save_picture
 
 SCHEMA = 1
@@ -36,19 +35,8 @@ FILES = (CONFIG, WEIGHTS, CARD, SAMPLES, SUMS)
 
 _LARGEST = {CONFIG: 1 << 20, SUMS: 1 << 12}  # bytes
 _LOADABLE = {
-    ".bin",
-    ".ckpt",
-    ".json",
-    ".npz",
-    ".onnx",
-    ".pickle",
-    ".pkl",
-    ".pt",
-    ".pth",
-    ".safetensors",
-    ".yaml",
-    ".yml",
-}
+    ".bin", ".ckpt", ".json", ".npz", ".onnx", ".pickle", ".pkl", ".pt", ".pth", ".safetensors", ".yaml", ".yml",
+}  # fmt: skip
 _FIELDS: dict[str, Any] = {
     "name": str, "version": str, "variant": str, "objective": str, "init_args": dict, "parts": dict, "game": dict,
     "data": dict | None, "training": dict, "scores": dict | None, "samples": dict,
@@ -70,14 +58,17 @@ def verify(folder: Path) -> dict[str, Any]:
     _check_files(folder)
     _check_sums(folder)
     config = _config(folder / CONFIG)
-    kinds(folder / WEIGHTS)
-    return config
+    try:
+        with safe_open(folder / WEIGHTS, "pt"):  # its header is checked against the file's size
+            return config
+    except SafetensorError as error:
+        raise _unreadable(folder / WEIGHTS, error) from None
 
 
 def read(folder: Path, *, map_location: str | torch.device = "cpu") -> GAN:
     """The GAN in a folder: verified, built, loaded strictly, in evaluation mode, on `map_location`.
 
-    Every tensor is compared with what its configuration builds before memory is taken for either.
+    Every tensor is compared with the configuration's networks before memory is allocated for either.
 
     Raises:
         ValueError: as for :func:`verify`; for an unknown objective or class; for tensors that do not fit.
@@ -91,9 +82,10 @@ def read(folder: Path, *, map_location: str | torch.device = "cpu") -> GAN:
         except ValueError as error:
             raise ValueError(f"{folder / CONFIG}: {error}") from error
 
-    refuse_misfits(folder / WEIGHTS, kinds(folder / WEIGHTS), make, CONFIG)
+    found = _weights(folder)  # mapped from the file
+    refuse_misfits(folder / WEIGHTS, kinds_of(found, folder / WEIGHTS), make, CONFIG)
     gan = make()
-    gan.load_state_dict(_weights(folder))
+    gan.load_state_dict(found)
     gan.on_load_checkpoint({"game": config["game"]})
     return gan.to(map_location).eval()
 
@@ -108,7 +100,11 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / WEIGHTS)
     except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from None
+        raise _unreadable(folder / WEIGHTS, error) from None
+
+
+def _unreadable(path: Path, error: SafetensorError) -> ValueError:
+    return ValueError(f"{path} is cut short, or no safetensors file: {error}")
 
 
 def counters(gan: GAN) -> dict[str, int]:

@@ -17,8 +17,7 @@ from zoo import sealed
 from zoo.gan import GAN
 from zoo.hub import recipe
 from zoo.hub.bundle import check_game
-from zoo.hub.header import Kind
-from zoo.hub.planned import compare, kinds_of, refuse_misfits
+from zoo.hub.planned import Kind, compare, kinds_of, refuse_misfits
 from zoo.initial import InitFrom
 from zoo.runs import checkpoint_of
 from zoo.schedules import Schedule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +15,18 @@ from torch.nn.modules.module import (
 )
 
 from zoo.gan import GAN
-from zoo.hub.header import Kind
 
 _PARTS = 1000  # a network may have, beside ten for each of its tensors: layers without any, and what is replaced
+
+
+class Kind(NamedTuple):
+    """A tensor's type and shape."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')} {self.shape!s:.100}"
 
 
 def refuse_misfits(path: Path, found: Mapping[str, Kind], make: Callable[[], GAN], wanted_by: str) -> None:

@@ -17,7 +17,7 @@ from tests.compare_runs import write_run
 from zoo.__main__ import main
 from zoo.compare import compare, html
 from zoo.compare.charts import measured, number
-from zoo.compare.pictures import embed
+from zoo.compare.page import embed
 
 NAN = math.nan
 EVIL = "<script>alert(1)</script>"
@@ -151,11 +151,15 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert page.row(0, EVIL)[-1].endswith(EVIL)  # its pathology
 
 
-def test_no_run_is_left_out(tmp_path: Path) -> None:
+def test_no_run_with_numbers_is_left_out(tmp_path: Path) -> None:
     write_run(tmp_path / "fine", variant="fine", fd=[9.0, 3.0], losses=[1.0])
     write_run(tmp_path / "lost", variant="lost", fd=[9.0, NAN], losses=[NAN, 1.0])
     write_run(tmp_path / "dead", variant="dead", fd=[8.0], status="failed", error="RuntimeError: loss/d is NaN")
-    write_run(tmp_path / "mute", variant="mute", status="running")
+    write_run(tmp_path / "mute", variant="mute", status="running", losses=[1.0])
+    write_run(tmp_path / "typo", variant="typo", status="failed", error="no data")
+    (write_run(tmp_path / "torn", variant="torn") / "run.json").write_text("{")
+    (write_run(tmp_path / "eps", variant="eps", fd=[6.0]) / "samples").mkdir()
+    (tmp_path / "eps" / "samples" / "20.png").write_text("%!PS-Adobe-3.0 EPSF-3.0")
     found = [{"name": "mode collapse", "evidence": "recall fell to 0.03", "advice": "More noise.", "kimg": 20}]
     write_run(tmp_path / "sick", variant="sick", fd=[7.0], pathologies=found)
     write_run(tmp_path / "elsewhere", variant="fine", dataset="mnist")
@@ -170,7 +174,8 @@ def test_no_run_is_left_out(tmp_path: Path) -> None:
     for said in (
         "failed at 0 kimg: RuntimeError: loss/d is NaN", "still running, or killed", "recall fell to 0.03",
         "More noise.", "is NaN or infinite in 1 of 2 measurements, the last too", "No run on these data has scores.",
-        "lost: NaN or infinite",
+        "lost: NaN or infinite", "Left out: 1 run that ended", "1 run cannot be read", "torn/run.json is not JSON",
+        "20.png is no picture of a run",
     ):  # fmt: skip
         assert said in text, said
     assert text.count("no picture") == 6

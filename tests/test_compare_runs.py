@@ -2,19 +2,23 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.compare_runs import write_run
 from zoo.compare import compare
-from zoo.compare.curves import pool, spread_out, thin, ticks
+from zoo.compare.charts import pool, spread_out
 from zoo.compare.numbers import as_json
 from zoo.compare.runs import find_runs, flatten, read_run
 from zoo.compare.scores import kind_of, scores
 
 NAN = math.nan
+ROOT = Path(__file__).parent.parent
+RECORD = {"variant": "nsgan", "dataset": "digits", "status": "finished"}
 
 
 def test_runs_are_found_once_wherever_they_are(tmp_path: Path) -> None:
@@ -88,8 +92,8 @@ def test_different_configurations_of_one_name_are_not_seeds_of_each_other(tmp_pa
         write_run(tmp_path / f"a{seed}", seed=seed, fd=[4.0])
         write_run(tmp_path / f"b{seed}", seed=seed, fd=[3.0], config={"model": model})
     [section] = compare([tmp_path]).sections
-    assert {v.label: len(v.runs) for v in section.variants} == {"nsgan · lr=0.0001": 2, "nsgan · lr=0.0005": 2}
-    assert section.differing == {"model.g_optimizer.lr": {"nsgan · lr=0.0001": 1e-4, "nsgan · lr=0.0005": 5e-4}}
+    assert {v.label: len(v.runs) for v in section.variants} == {"nsgan · G lr=0.0001": 2, "nsgan · G lr=0.0005": 2}
+    assert section.differing == {"model.g_optimizer.lr": {"nsgan · G lr=0.0001": 1e-4, "nsgan · G lr=0.0005": 5e-4}}
     assert section.common["data.batch_size"] == 64
     assert not any("seed" in key for key in section.common)
 
@@ -99,7 +103,108 @@ def test_configurations_are_named_by_as_little_as_tells_them_apart(tmp_path: Pat
         settings = {"model": {"class_path": "M", "init_args": {"a": a, "b": b, "c": c}}}
         write_run(tmp_path / str(i), fd=[float(i)], config=settings)
     [section] = compare([tmp_path]).sections
-    assert [v.label for v in section.variants] == ["nsgan · a=1, b=1", "nsgan · a=1, b=2", "nsgan · a=2, b=2"]
+    assert [v.label for v in section.variants] == ["nsgan · a=1, b=1", "nsgan · a=1, b=2", "nsgan · a=2"]
+
+
+def own(**changes: Any) -> dict[str, Any]:
+    """The configuration of NSGAN's own file on the digits, with changes by dotted name."""
+    tree: dict[str, Any] = {}
+    for path in ("configs/nsgan.yaml", "configs/data/digits.yaml"):
+        tree |= yaml.safe_load((ROOT / path).read_text())
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        part = tree
+        for name in path:
+            part = part.setdefault(name, {})
+            part = part.get("init_args", part)
+        part[last] = value
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"model__generator__width": 8, "model__discriminator__width": 8}, "nsgan · width=8"),
+        ({"model__generator__width": 8}, "nsgan · G width=8"),
+        ({"model__g_optimizer__lr": 1e-3, "data__batch_size": 32}, "nsgan · G lr=0.001, batch_size=32"),
+        ({"model__stabilizers": [{"class_path": "zoo.stabilizers.SpectralNorm"}]}, "nsgan · SpectralNorm"),
+        ({"model__generator": {"class_path": "zoo.backbones.ResNetGenerator", "init_args": {"width": 3}}},
+         "nsgan · ResNetGenerator"),
+        ({"trainer": {"precision": "16-mixed"}}, "nsgan · precision=16-mixed"),
+        ({"model__dynamics": {"class_path": "mynets.dynamics.Mine"}}, "nsgan · Mine"),
+    ],
+)  # fmt: skip
+def test_a_label_tells_what_is_not_as_in_the_variants_own_file(
+    tmp_path: Path, changes: dict[str, Any], label: str
+) -> None:
+    write_run(tmp_path / "a", fd=[1.0], config=own())
+    write_run(tmp_path / "b", fd=[2.0], config=own(**changes))
+    assert [v.label for v in compare([tmp_path]).sections[0].variants] == ["nsgan", label]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model__generator__width": 64.0}, {"model__stabilizers": "None"}, {"model__stabilizers": []},
+        {"trainer": {"max_epochs": 3, "logger": "CSVLogger", "enable_progress_bar": False}},
+        {"trainer": {"callbacks": [{"class_path": "zoo.callbacks.Quality", "init_args": {"n": 9}}]}},
+        {"patience": {"seconds": 20}, "budget": {"kimg": 9}, "data__num_workers": 4},
+        {"model__generator__class_path": "zoo.backbones.DCGANGenerator"},
+    ],
+)  # fmt: skip
+def test_options_that_do_not_change_training_make_no_variant(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_run(tmp_path / "a", fd=[1.0], config=own())
+    write_run(tmp_path / "b", fd=[2.0], seed=1, config=own(**changes))
+    [variant] = compare([tmp_path]).sections[0].variants
+    assert (variant.label, len(variant.runs)) == ("nsgan", 2)
+
+
+def test_runs_of_other_budgets_are_kept_apart_by_the_length_they_reached(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", fd=[1.0, 1.0], kimg=3, config=own(budget={"kimg": 3}))
+    write_run(tmp_path / "b", fd=[2.0, 2.0], kimg=3, seed=1, config=own(budget={"kimg": 3.0, "seconds": 20}))
+    write_run(tmp_path / "c", fd=[9.0, 9.0], kimg=30, config=own(budget={"kimg": 30}))
+    found = {v.label: len(v.runs) for v in compare([tmp_path]).sections[0].variants}
+    assert found == {"nsgan · 3 kimg": 2, "nsgan · 30 kimg": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("run.json", "[]", "is not a JSON object"), ("run.json", "[" * 100_000, "is not JSON"),
+        ("run.json", RECORD | {"seed": [1]}, "its seed"), ("run.json", RECORD | {"diagnosis": ["x"]}, "its diagnosis"),
+        ("run.json", RECORD | {"git": "x"}, "its git"), ("run.json", RECORD | {"error": {}}, "its error"),
+        ("run.json", RECORD | {"result": {"kimg": NAN, "seconds": 1}}, "its result"),
+        ("metrics.jsonl", '{"progress/kimg": "x"}\n' * 2, "row 1|is not what a run writes"),
+        ("metrics.jsonl", '{"progress/kimg": 1, "loss/d": 1' + "0" * 400 + "}\n", "is not what a run writes"),
+        ("metrics.jsonl", "no JSON\n{}\n", "is not a JSON object"), ("metrics.jsonl", b"\xff\n", "is not UTF-8"),
+        ("scores.jsonl", '{"kimg": 0}\n', "no kimg and no scores"),
+        ("scores.jsonl", '{"kimg": 0, "n_real": [], "scores": {"fd/a": 1}}\n', "how it was measured"),
+        ("config.yaml", "a: [", "config.yaml"), ("config.yaml", "&a [*a]", "config.yaml"),
+        ("config.yaml", "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
+            f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in zip("abcdefg", "bcdefgh", strict=True)), "aliases"),
+        ("config.yaml", b"#" * 5_000_000, "more than 4 MB"),
+    ],
+)  # fmt: skip
+def test_a_bad_run_is_listed_and_the_others_are_shown(tmp_path: Path, name: str, content: Any, why: str) -> None:
+    write_run(tmp_path / "good", fd=[1.0])
+    bad = write_run(tmp_path / "bad", fd=[2.0]) / name
+    content = json.dumps(content) if isinstance(content, dict) else content
+    bad.write_bytes(content if isinstance(content, bytes) else content.encode())
+    comparison = compare([tmp_path])
+    assert [run.folder.name for run in comparison.runs] == ["good"]
+    [(folder, reason)] = comparison.unreadable.items()
+    assert folder.name == "bad"
+    assert re.search(why, reason)
+    assert as_json(comparison)["left_out"]["unreadable"] == [{"folder": str(folder), "error": reason}]
+
+
+def test_runs_that_never_began_are_counted(tmp_path: Path) -> None:
+    write_run(tmp_path / "typo", status="failed", error="no data")
+    with pytest.raises(ValueError, match="typo never began: no data"):
+        compare([tmp_path])
+    write_run(tmp_path / "good", fd=[1.0])
+    comparison = compare([tmp_path])
+    assert ([run.folder.name for run in comparison.never_began], len(comparison.runs)) == (["typo"], 1)
 
 
 def test_of_the_runs_of_one_seed_the_newest_that_finished_counts(tmp_path: Path) -> None:
@@ -171,7 +276,7 @@ def test_the_two_best_and_their_difference(tmp_path: Path) -> None:
     assert top is not None
     assert (top.first, top.second, top.difference, top.seeds) == ("good", "bad", -4.5, (2, 2))
     assert top.interval == (1.0 - 7.0, 2.0 - 5.0)  # the extremes of 16 resamples have 1/16 each
-    assert (top.duel.p, top.comparisons, top.duel.p_holm) == (pytest.approx(1 / 3), 3, 1.0)
+    assert (top.pairwise.p, top.comparisons, top.pairwise.p_holm) == (pytest.approx(1 / 3), 3, 1.0)
 
 
 def test_what_is_wrong_with_a_run_is_said(tmp_path: Path) -> None:
@@ -191,26 +296,12 @@ def test_what_is_wrong_with_a_run_is_said(tmp_path: Path) -> None:
 def test_seeds_are_pooled_where_all_have_values() -> None:
     a: list[Any] = [(0, 0.0), (2, 4.0), (4, 8.0)]
     b: list[Any] = [(1, 6.0), (3, 6.0), (5, NAN), (6, 0.0)]
-    *known, unknown = pool([a, b])
-    assert known == [(1, 4.0, 2.0, 6.0), (2, 5.0, 4.0, 6.0), (3, 6.0, 6.0, 6.0)]
+    *known, unknown = pool([a, b]).T.tolist()
+    assert known == [[1, 4.0, 2.0, 6.0], [2, 5.0, 4.0, 6.0], [3, 6.0, 6.0, 6.0]]
     assert unknown[0] == 4
     assert all(map(math.isnan, unknown[1:]))
+    assert pool([[(0.0, 1.0)], [(1.0, 1.0)]]).shape == (4, 0)
 
 
-def test_a_thin_curve_keeps_peaks_and_gaps() -> None:
-    curve = [(float(i), 0.0) for i in range(1000)]
-    curve[500], curve[700] = (500.0, 9.0), (700.0, NAN)
-    short = thin(curve, 50)
-    assert len(short) <= 55
-    assert (500.0, 9.0) in short
-    assert sum(math.isnan(y) for _, y in short) == 1
-    assert short[0] == curve[0]
-    assert short[-1] == curve[-1]
-    assert short == sorted(short, key=lambda p: p[0])
-
-
-def test_ticks_and_labels() -> None:
-    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
-    assert ticks(-0.3, 0.31, about=7) == pytest.approx([-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3])
-    moved = spread_out([50, 51, 10, 52], 10, 0, 60)
-    assert moved == [40, 50, 10, 60]
+def test_labels_do_not_overlap() -> None:
+    assert spread_out([50, 51, 10, 52], 10, 0, 60) == [40, 50, 10, 60]

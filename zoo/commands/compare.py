@@ -29,5 +29,7 @@ def run(chosen: argparse.Namespace) -> None:
     chosen.output.write_text(page, encoding="utf-8")
     if chosen.json:
         print(json.dumps(as_json(comparison), indent=2, allow_nan=False))
-    where = f"{len(comparison.runs)} runs of {len(comparison.labels)} variants: {chosen.output}"
+    left = {"never began": len(comparison.never_began), "cannot be read": len(comparison.unreadable)}
+    left_out = "".join(f"; left out: {count} that {why}" for why, count in left.items() if count)
+    where = f"{len(comparison.runs)} runs of {len(comparison.labels)} variants: {chosen.output}{left_out}"
     print(where, file=sys.stderr if chosen.json else sys.stdout)

@@ -4,8 +4,8 @@
     comparison = compare(["runs/"])
     Path("compare.html").write_text(html(comparison))
 
-`runs` and `scores` read run folders, `statistics` are pure functions, `comparison` makes the numbers; `numbers` writes
-them as JSON, and `tables`, `curves`, `charts`, `pictures` and `page` as HTML.
+`runs` and `scores` read run folders, `labels` names configurations, `statistics` are pure functions, `comparison` makes
+the numbers; `numbers` writes them as JSON, `charts` and `page` with its template as HTML.
 """
 
 from zoo.compare.comparison import Comparison, compare

@@ -1,61 +1,40 @@
-"""Inline SVG: lines over seeds, and intervals. Colours and dashes are the style sheet's, by class."""
+"""Charts by matplotlib as inline SVG. Colours, widths and dashes are the style sheet's, by class."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING
 
-from zoo.compare.curves import Curve, log_ticks, pool, spread_out, thin, ticks
-from zoo.compare.markup import Markup, join, tag
+import numpy as np
+from markupsafe import Markup, escape
+
 from zoo.compare.statistics import Summary
 
-WIDTH, LEFT, TOP, BOTTOM = 400, 44, 8, 34  # pixels of a chart, and its margins
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve = Sequence[tuple[float, float]]  # x rising, y
+Span = tuple[float, float, bool]  # lowest, highest, logarithmic
+
+_WIDTH, _LEFT, _TOP, _BOTTOM = 400, 44, 8, 34  # pixels of a chart, and its margins
 _LEAST_HEIGHT, _LINE_HEIGHT = 236, 12
 _LETTERS, _LETTER = 19, 6.4  # of a label, and pixels of each
-_FINE = 10  # paths are drawn in tenths of a pixel, as whole numbers
-_POINTS = 100  # of a path
 _LOG_FROM = 10  # highest over lowest value
+_RC = {"svg.fonttype": "none", "svg.hashsalt": "zoo", "text.parse_math": False, "path.simplify_threshold": 0.3}
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is drawn together: the curves of a variant's seeds."""
+    """The curves of a variant's seeds, drawn together."""
 
     label: str
     style: str  # CSS classes
-    seeds: list[Curve]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From values to pixels."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    @classmethod
-    def over(cls, values: Iterable[float], start: float, end: float, log: bool = False) -> Scale:
-        """What shows all finite values; logarithmic, if it may be, where they span more than a factor of 10."""
-        finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-        low, high = min(finite), max(finite)
-        log = log and low > 0 and high > _LOG_FROM * low
-        if low == high:
-            low, high = (low - 0.5, high + 0.5) if low == 0 else (low - abs(low) / 10, high + abs(high) / 10)
-        return cls(low, high, start, end, log)
-
-    def __call__(self, value: float) -> float:
-        """Where a finite value is."""
-        f: Callable[[float], float] = math.log if self.log else float
-        share = (f(value) - f(self.low)) / (f(self.high) - f(self.low))
-        return self.start + share * (self.end - self.start)
-
-    def ticks(self, about: int = 5) -> list[float]:
-        """Round values."""
-        return log_ticks(self.low, self.high) if self.log else ticks(self.low, self.high, about)
+    seeds: Sequence[Curve]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -74,6 +53,36 @@ def measured(value: float | None, digits: int = 4) -> str:
     return number(value, digits) if plain else f"{value:#.{digits}g}".removesuffix(".").replace("-", "−")
 
 
+def span(values: Iterable[float]) -> Span:
+    """The extremes of the finite values, logarithmic where they are positive and more than a factor of 10 apart."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    return low, high, low > 0 and high > _LOG_FROM * low
+
+
+def pool(seeds: Sequence[Curve]) -> np.ndarray:
+    """(4, n): x, mean, lowest and highest over seeds, from the last start to the first end.
+
+    At all x that any of them has there, the others interpolated; NaN beside a NaN.
+    """
+    begin, end = max(curve[0][0] for curve in seeds), min(curve[-1][0] for curve in seeds)
+    grid = np.array(sorted({x for curve in seeds for x, _ in curve if begin <= x <= end}))
+    columns = [np.array(curve, dtype=float).T for curve in seeds]
+    values = np.stack([np.interp(grid, x, np.where(np.isfinite(y), y, np.nan)) for x, y in columns])
+    return np.stack([grid, *(f(values, axis=0) for f in (np.mean, np.min, np.max))]) if len(grid) else np.empty((4, 0))
+
+
+def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The places, moved to be at least `gap` apart in the same order, and within `low` and `high` where they fit."""
+    moved = np.sort(np.clip(places, low, high))
+    steps = gap * np.arange(len(moved))
+    moved = np.maximum.accumulate(moved - steps) + steps
+    moved = np.minimum.accumulate(np.minimum(moved, high)[::-1] + steps)[::-1] - steps[::-1]
+    found = np.empty(len(moved))
+    found[np.argsort(places, kind="stable")] = moved
+    return found.tolist()
+
+
 def line_chart(
     lines: Sequence[Line], *, title: str, x_name: str, style: str = "", floor: float | None = None
 ) -> Markup:
@@ -83,136 +92,152 @@ def line_chart(
 
     Args:
         lines: each with at least one point.
-        title: what the chart shows, for those who cannot see it.
+        title: the chart's subject, for screen readers.
         x_name: of the axis.
         style: CSS classes.
-        floor: a level to mark: what real images get.
+        floor: a level to mark: the score of real images.
     """
-    seeds = [curve for line in lines for curve in line.seeds]
-    height = max(_LEAST_HEIGHT, TOP + BOTTOM + _LINE_HEIGHT * len(lines))
-    values = [y for curve in seeds for _, y in curve]
-    end = WIDTH - _LETTER * max(len(_short(line.label)) for line in lines) - 14
-    x = Scale.over([x for curve in seeds for x, _ in curve], LEFT, end)
-    y = Scale.over([*values, math.nan if floor is None else floor], height - BOTTOM, TOP, log=True)
-    parts = [tag("title", title), tag("desc", _described(lines)), _axes(x, y, height, x_name)]
-    if floor is not None:
-        at = f"{y(floor):.1f}"
-        parts.append(tag("line", x1=LEFT, x2=x.end, y1=at, y2=at, class_="floor"))
-        parts.append(tag("text", "real images", x=LEFT + 4, y=f"{y(floor) - 3:.1f}", class_="floor"))
-    parts += [_drawn(line, x, y) for line in lines]
-    parts.append(_labels(lines, x, y))
-    return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", class_=f"chart {style}".strip(), role="img")
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-
-def strip(summary: Summary, scale: Scale, style: str) -> Markup:
-    """A summary in a table's cell: a tick a seed, the interval as a bar, the mean as a dot."""
-    marks = [tag("line", x1=f"{scale(v):.1f}", x2=f"{scale(v):.1f}", y1=3, y2=15, class_="seed")
-             for v in summary.values if math.isfinite(v)]  # fmt: skip
-    if summary.interval is not None:
-        low, high = (f"{scale(v):.1f}" for v in summary.interval)
-        marks.append(tag("line", x1=low, x2=high, y1=9, y2=9, class_="interval"))
-    if summary.mean is not None:
-        marks.append(tag("circle", cx=f"{scale(summary.mean):.1f}", cy=9, r=3.5))
-    said = "seeds: " + ", ".join(map(measured, summary.values))
-    box = f"0 0 {max(scale.start, scale.end) + 6:g} 18"
-    return tag("svg", tag("title", said), *marks, viewBox=box, class_=f"strip {style}", role="img")
-
-
-def swatch(style: str) -> Markup:
-    """A piece of a variant's line."""
-    line = tag("line", x1=1, x2=23, y1=5, y2=5, class_="mean")
-    return tag("svg", line, viewBox="0 0 24 10", class_=f"swatch {style}", aria_hidden="true")
-
-
-def _axes(x: Scale, y: Scale, height: float, x_name: str) -> Markup:
-    parts = []
-    for value in y.ticks():
-        at = f"{y(value):.1f}"
-        parts.append(tag("line", x1=LEFT, x2=x.end, y1=at, y2=at, class_="grid"))
-        parts.append(tag("text", number(value), x=LEFT - 5, y=f"{y(value) + 3.5:.1f}", class_="end"))
-    for value in x.ticks(6):
-        parts.append(tag("text", number(value), x=f"{x(value):.1f}", y=height - 20, class_="middle"))
-    name = f"{x_name} (vertical axis logarithmic)" if y.log else x_name
-    parts.append(tag("text", name, x=f"{(x.start + x.end) / 2:.1f}", y=height - 5, class_="middle axis"))
-    return tag("g", *parts, class_="axes", aria_hidden="true")
-
-
-def _drawn(line: Line, x: Scale, y: Scale) -> Markup:
-    pooled = pool(line.seeds) if len(line.seeds) > 1 else []
-    parts = []
-    if pooled:
-        parts.append(tag("path", d=_band(pooled, x, y), class_="band"))
-    for curve in line.seeds:
-        parts.append(tag("path", d=_path(thin(curve, _POINTS), x, y), class_="thin" if pooled else "mean"))
-        lost = sorted({round(x(at) * _FINE) for at, value in curve if not math.isfinite(value)})
-        foot = round(y.start * _FINE)
-        crosses = "".join(f"M{at - 30} {foot - 30}l60 60m0-60l-60 60" for at in lost)
-        if crosses:
-            parts.append(tag("path", tag("title", f"{line.label}: NaN or infinite"), d=crosses, class_="lost"))
-    if pooled:
-        mean = thin([(at, value) for at, value, _, _ in pooled], _POINTS)
-        parts.append(tag("path", tag("title", line.label), d=_path(mean, x, y), class_="mean"))
-    return tag("g", *parts, class_=line.style, transform=f"scale({1 / _FINE})")
-
-
-def _path(curve: Curve, x: Scale, y: Scale) -> str:
-    """Moves and lines; a point between two gaps is a line of no length, which a round cap makes a dot."""
-    words: list[str] = []
-    at: tuple[int, int] | None = None
-    for place, value in curve:
-        if not math.isfinite(value):
-            at = None
-            continue
-        here = round(x(place) * _FINE), round(y(value) * _FINE)
-        if at is None:
-            words.append(f"M{here[0]} {here[1]}h0")
-        else:
-            words.append(f"l{here[0] - at[0]} {here[1] - at[1]}".replace(" -", "-"))
-        at = here
-    return "".join(words)
-
-
-def _band(pooled: Sequence[tuple[float, float, float, float]], x: Scale, y: Scale) -> str:
-    """Closed outlines, one between any two gaps."""
-    outlines, stretch = [], []
-    for at, _, low, high in [*pooled, (0.0, 0.0, math.nan, math.nan)]:
-        if math.isfinite(low):
-            stretch.append((at, low, high))
-        elif stretch:
-            step = max(1, len(stretch) // _POINTS)
-            short = [*stretch[:-1:step], stretch[-1]]
-            edge = [(at, high) for at, _, high in short] + [(at, low) for at, low, _ in reversed(short)]
-            outlines.append(_path(edge, x, y) + "z")
-            stretch = []
-    return "".join(outlines)
-
-
-def _labels(lines: Sequence[Line], x: Scale, y: Scale) -> Markup:
-    """A line's name beside its end, moved up or down where others are."""
-    named = []
+    height = max(_LEAST_HEIGHT, _TOP + _BOTTOM + _LINE_HEIGHT * len(lines))
+    right = _LETTER * max(len(_short(line.label)) for line in lines) + 14
+    figure = _figure(_WIDTH, height)
+    box = (_LEFT / _WIDTH, _BOTTOM / height, (_WIDTH - _LEFT - right) / _WIDTH, (height - _TOP - _BOTTOM) / height)
+    axes = figure.add_axes(box, frame_on=False)
+    low, high, log = span(
+        [*(y for line in lines for c in line.seeds for _, y in c), math.nan if floor is None else floor]
+    )
+    axes.set_yscale("log" if log else "linear")
+    margin = 0.0 if high > low else abs(low) / 10 or 0.5
+    axes.set_ylim(low - margin, high + margin)
+    known = {"grid": "", "axis": "", "floor": "", "leader": ""}
     for line in lines:
-        finite = [p for curve in line.seeds for p in curve if math.isfinite(p[1])]
+        known |= _draw(axes, line)
+    starts, ends = zip(*((c[0][0], c[-1][0]) for line in lines for c in line.seeds), strict=True)
+    axes.set_xlim(min(starts), max(ends) if max(ends) > min(starts) else min(starts) + 1)
+    if floor is not None:
+        axes.axhline(floor, gid="floor", clip_on=False)
+        axes.annotate("real images", (0, floor), (4, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", gid="floor")  # fmt: skip
+    fine = LogLocator(subs=(1, 2, 5) if log and high < 1000 * low else (1,), numticks=7)
+    axes.yaxis.set_major_locator(fine if log else MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    if log:
+        axes.yaxis.set_major_locator(FixedLocator([t for t in fine.tick_values(low, high) if low <= t <= high]))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.tick_params(left=False, bottom=False)
+    axes.yaxis.grid(True, gid="grid", clip_on=False)
+    axes.set_xlabel(f"{x_name} (vertical axis logarithmic)" if log else x_name, gid="axis", labelpad=2)
+    names = _name_ends(figure, axes, lines, known)
+    described = "; ".join(f"{line.label} ends at {', '.join(number(c[-1][1]) for c in line.seeds)}" for line in lines)
+    return _svg(figure, f"chart {style}".strip(), title, f"{described}.", known, names)
+
+
+def strip(summary: Summary, over: Span, style: str) -> Markup:
+    """A summary in a table's cell: a tick a seed, the interval as a bar, the mean as a dot."""
+    low, high, log = over
+    figure = _figure(140, 18)
+    axes = figure.add_axes((6 / 140, 0, 128 / 140, 1), frame_on=False, xticks=[], yticks=[], ylim=(0, 18))
+    axes.set_xscale("log" if log else "linear")
+    axes.set(xlim=(low, high) if high > low else (low - 0.5, low + 0.5), xticks=[])
+    axes.minorticks_off()
+    for value in filter(math.isfinite, summary.values):
+        axes.plot([value, value], [3, 15], gid="seed", clip_on=False)
+    if summary.interval is not None:
+        axes.plot(summary.interval, [9, 9], gid="interval", clip_on=False)
+    if summary.mean is not None:
+        axes.plot([summary.mean] * 2, [9, 9], gid="dot", clip_on=False)
+    said = "seeds: " + ", ".join(map(measured, summary.values))
+    return _svg(figure, f"strip {style}", said, "", {"seed": "", "interval": "", "dot": ""}, [])
+
+
+def _draw(axes: Axes, line: Line) -> dict[str, str]:
+    """The ids of the parts drawn, with the title of each."""
+    ids = {part: f"{line.style} {part}" for part in ("mean", "thin", "band", "lost")}
+    pooled = pool(line.seeds) if len(line.seeds) > 1 else np.empty((4, 0))
+    if pooled.size:
+        axes.fill_between(pooled[0], pooled[2], pooled[3], gid=ids["band"], clip_on=False)
+    foot = axes.get_ylim()[0]
+    for curve in line.seeds:
+        x, y = np.array(curve, dtype=float).T
+        y[~np.isfinite(y)] = np.nan
+        axes.plot(x, y, gid=ids["thin" if pooled.size else "mean"], clip_on=False)
+        for at in sorted(set(x[np.isnan(y)].tolist())):
+            axes.annotate("×", (at, foot), ha="center", gid=ids["lost"], annotation_clip=False)
+    if pooled.size:
+        axes.plot(pooled[0], pooled[1], gid=ids["mean"], clip_on=False)
+    return {ids["mean"]: line.label, ids["thin"]: "", ids["band"]: "", ids["lost"]: f"{line.label}: NaN or infinite"}
+
+
+def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], known: dict[str, str]) -> list[Line]:
+    """Put each line's name beside its end, moved up or down where others are; returns the lines that got one.
+
+    A name stands as "@0@" for now: matplotlib need not have a font for it.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    named, places = [], []
+    for line in lines:
+        finite = [point for curve in line.seeds for point in curve if math.isfinite(point[1])]
         if finite:
-            end = max(at for at, _ in finite)
-            last = [value for at, value in finite if at == end]
-            named.append((line, x(end), y(sum(last) / len(last))))
-    places = spread_out([at for _, _, at in named], _LINE_HEIGHT - 0.5, y.end + 4, y.start)
-    parts = []
-    for (line, left, at), place in zip(named, places, strict=True):
-        leader = f"M{left:.1f} {at:.1f}L{x.end + 6} {place:.1f}h4"
-        text = tag("text", tag("title", line.label), _short(line.label), x=x.end + 13, y=f"{place + 3.5:.1f}")
-        parts.append(tag("g", tag("path", d=leader, class_="leader"), text, class_=line.style))
-    return join(*parts)
+            end = max(x for x, _ in finite)
+            last = [y for x, y in finite if x == end]
+            named.append(line)
+            places.append(axes.transData.transform((end, sum(last) / len(last))))
+    moved = spread_out([y for _, y in places], _LINE_HEIGHT - 0.5, _BOTTOM, figure.bbox.height - _TOP)
+    edge = axes.bbox.x1
+    for i, (line, (x, y), place) in enumerate(zip(named, places, moved, strict=True)):
+        leader, name = f"{line.style} leader", f"{line.style} name"
+        known |= {leader: "", name: line.label}
+        figure.add_artist(Line2D([x, edge + 6, edge + 10], [y, place, place], transform=None, gid=leader))
+        figure.add_artist(Text(edge + 13, place - 3.5, f"@{i}@", transform=None, gid=name))
+    return named
 
 
 def _short(label: str) -> str:
     return label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
 
 
-def _described(lines: Sequence[Line]) -> str:
-    """The last values, in words."""
-    told = []
-    for line in lines:
-        last = ", ".join(number(curve[-1][1]) for curve in line.seeds)
-        told.append(f"{line.label} ends at {last}")
-    return "; ".join(told) + "."
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width / 72, height / 72), dpi=72, frameon=False)
+
+
+def _svg(
+    figure: Figure, style: str, title: str, description: str, known: dict[str, str], names: Sequence[Line]
+) -> Markup:
+    """Matplotlib's SVG without colours, fonts and ids; an artist's gid in `known` becomes its class, with a title."""
+    from matplotlib import rc_context
+
+    file = StringIO()
+    with rc_context(_RC):  # type: ignore[arg-type]  # a dict of keys, not of literals
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    body = text[text.index('<g id="figure_1"') : text.rindex("</svg>")]
+    body = re.sub(r"<defs>.*?</defs>", "", body, flags=re.DOTALL)
+
+    def clean(match: re.Match[str]) -> str:
+        tag = match[0].replace("\n", " ")
+        found = re.search(r' id="([^"]*)"', tag)
+        name = found[1] if found else ""
+        anchor = re.search(r"text-anchor: (\w+)", tag)
+        tag = re.sub(r' (?:id|style|clip-path|transform)="[^"]*"', "", tag)
+        tag = re.sub(r"(\d\.\d)\d+", r"\1", tag)
+        tag = re.sub(r"(M \S+ \S+) (?=M|\")", r"\1 h0 ", tag)  # a point between gaps
+        if anchor:
+            tag = tag.replace("<text", f'<text text-anchor="{anchor[1]}"')
+        if name in known:
+            heading = f"<title>{escape(known[name])}</title>" if known[name] else ""
+            tag = tag.replace(">", f' class="{escape(name)}">{heading}')
+        return tag
+
+    body = re.sub(r"<[^>]+>", clean, body)
+    body = re.sub(r">\s+<", "><", body)
+    body = re.sub(r"@(\d+)@", lambda match: str(escape(_short(names[int(match[1])].label))), body)
+    words = Markup("<title>{}</title><desc>{}</desc>").format(title, description)
+    box = f"0 0 {figure.bbox.width:g} {figure.bbox.height:g}"
+    return Markup('<svg viewBox="{}" class="{}" role="img">{}{}</svg>').format(box, style, words, Markup(body))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,21 +10,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from zoo.compare.labels import OF_A_RUN, differing, frozen, length, recipe, suffixes, training
 from zoo.compare.runs import Point, Run, find_runs, read_run
 from zoo.compare.scores import Measure, scores
 from zoo.compare.statistics import Summary, bootstrap_interval, holm, permutation_p, summarise, wins
 
 When = Literal["best", "final"]
 
-# What does not tell configurations apart: names, seeds, and where a run reads and writes.
-_OF_A_RUN = (
-    "variant", "dataset", "seed_everything", "data.seed", "ckpt_path", "weights_only", "trainer.default_root_dir",
-    "trainer.logger",
-)  # fmt: skip
 _NOT_DATA = ("data.batch_size", "data.num_workers", "data.seed")
 
 
-class Duel(NamedTuple):
+class Pairwise(NamedTuple):
     """One variant against another, on one score."""
 
     wins: float
@@ -34,10 +29,10 @@ class Duel(NamedTuple):
     p: float
     """See :func:`zoo.compare.statistics.permutation_p`."""
     p_holm: float
-    """Raised for the number of duels of the same matrix."""
+    """Raised for the number of comparisons in the same matrix."""
 
 
-Matrix = dict[tuple[str, str], Duel]
+Matrix = dict[tuple[str, str], Pairwise]
 
 
 class Difference(NamedTuple):
@@ -49,9 +44,9 @@ class Difference(NamedTuple):
     """mean(first) - mean(second)."""
     interval: tuple[float, float] | None
     """Bootstrap, 95 %; None where either has one seed."""
-    duel: Duel
+    pairwise: Pairwise
     comparisons: int
-    """Duels that `p_holm` is raised for."""
+    """Comparisons that `p_holm` is raised for."""
     seeds: tuple[int, int]
 
 
@@ -95,6 +90,7 @@ class Section:
 
     dataset: str
     variants: list[Variant]
+    _matrices: dict[tuple[Measure, When], Matrix] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -108,7 +104,9 @@ class Section:
         return [measure for measure in self.measures if measure.distance] or self.measures[:1]
 
     def matrix(self, measure: Measure, when: When) -> Matrix:
-        """Every variant that has this score against every other; `[a, b]` and `[b, a]` are of one duel."""
+        """Every variant that has this score against every other; `[a, b]` and `[b, a]` are of one comparison."""
+        if (measure, when) in self._matrices:
+            return self._matrices[measure, when]
         values = {v.label: v.summary(measure, when).values for v in self.variants}
         pairs = list(combinations([label for label in values if values[label]], 2))
         lower = measure.lower_is_better
@@ -117,8 +115,25 @@ class Section:
         for (a, b), p, raised in zip(pairs, ps, holm(ps), strict=True):
             n = len(values[a]) * len(values[b])
             won = wins(values[a], values[b], lower_is_better=lower)
-            found[a, b], found[b, a] = Duel(won, n, p, raised), Duel(n - won, n, p, raised)
+            found[a, b], found[b, a] = Pairwise(won, n, p, raised), Pairwise(n - won, n, p, raised)
+        self._matrices[measure, when] = found
         return found
+
+    def means(self, measure: Measure) -> dict[str, float | None]:
+        """Of the best scores, by label."""
+        return {v.label: v.summary(measure, "best").mean for v in self.variants}
+
+    def best_values(self, measure: Measure) -> list[float]:
+        """Of every seed of every variant."""
+        return [value for v in self.variants for value in v.summary(measure, "best").values]
+
+    def scored(self, variant: Variant) -> bool:
+        """Whether a variant has any of the headlines."""
+        return any(variant.summary(measure, "best").values for measure in self.headlines)
+
+    def several_seeds(self, measure: Measure) -> bool:
+        """Whether any variant has more than one."""
+        return any(len(v.summary(measure, "best").values) > 1 for v in self.variants)
 
     def difference(self, measure: Measure, when: When = "best") -> Difference | None:
         """The two best means; None with fewer than two."""
@@ -131,8 +146,8 @@ class Section:
         x, y = ([v for v in s.values if math.isfinite(v)] for s in (a, b))
         interval = bootstrap_interval(x, y) if min(len(x), len(y)) > 1 else None
         matrix = self.matrix(measure, when)
-        duel, sizes = matrix[first, second], (len(a.values), len(b.values))
-        return Difference(first, second, sum(x) / len(x) - sum(y) / len(y), interval, duel, len(matrix) // 2, sizes)
+        pairwise, sizes = matrix[first, second], (len(a.values), len(b.values))
+        return Difference(first, second, sum(x) / len(x) - sum(y) / len(y), interval, pairwise, len(matrix) // 2, sizes)
 
     @cached_property
     def differing(self) -> dict[str, dict[str, Any]]:
@@ -166,36 +181,59 @@ class Section:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, by data set."""
+    """Runs, by data set.
+
+    Attributes:
+        sections: a data set each.
+        never_began: runs that logged nothing and dealt no image; no section has them.
+        unreadable: folders whose files are not what a run writes, with the reason; no section has them either.
+    """
 
     sections: list[Section]
-    labels: list[str] = field(init=False)
-    """Of all variants, in the order in which they appear."""
+    never_began: list[Run] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        labels = dict.fromkeys(v.label for section in self.sections for v in section.variants)
-        object.__setattr__(self, "labels", list(labels))
+    @cached_property
+    def labels(self) -> list[str]:
+        """Of all variants, in the order in which they appear."""
+        return list(dict.fromkeys(v.label for section in self.sections for v in section.variants))
 
     @property
     def runs(self) -> list[Run]:
-        """All of them, those that do not count too."""
+        """All runs of the sections, those that do not count too."""
         return [r for section in self.sections for v in section.variants for r in (*v.runs, *v.others)]
 
 
 def compare(paths: Iterable[str | Path]) -> Comparison:
     """Read runs, and folders of runs, and put them side by side.
 
+    A run that cannot be read, or never began, is left out and listed.
+
     Raises:
-        ValueError: a path is no run and holds none, or a file of a run is not what a run writes.
+        ValueError: a path is no run and holds none, or none of the runs can be compared.
     """
+    unreadable: dict[Path, str] = {}
+    never_began: list[Run] = []
     by_data: dict[str, dict[str, list[Run]]] = {}
-    for run in map(read_run, find_runs(paths)):
-        by_data.setdefault(run.dataset, {}).setdefault(run.variant, []).append(run)
+    for folder in find_runs(paths):
+        try:
+            run = read_run(folder)
+        except (ValueError, OSError) as error:
+            unreadable[folder] = str(error)
+            continue
+        if run.began:
+            by_data.setdefault(run.dataset, {}).setdefault(run.variant, []).append(run)
+        else:
+            never_began.append(run)
+    if not by_data:
+        run_errors = [f"{run.folder} never began: {run.error or run.status}" for run in never_began]
+        first, *more = [*unreadable.values(), *run_errors]
+        raise ValueError(f"{first}; {len(more)} more runs cannot be compared either" if more else first)
     sections = []
     for dataset, by_name in sorted(by_data.items()):
         section = Section(dataset, [v for name, runs in sorted(by_name.items()) for v in _variants(name, runs)])
         sections.append(Section(dataset, sorted(section.variants, key=lambda v: (*_rank(section, v), v.label))))
-    return Comparison(sections)
+    return Comparison(sections, never_began, unreadable)
 
 
 def problems(run: Run) -> Iterator[str]:
@@ -224,38 +262,34 @@ def configuration(run: Run) -> dict[str, Any] | None:
     """A run's configuration without what is only this run's."""
     if run.config is None:
         return None
-    return {key: value for key, value in run.config.items() if not key.startswith(_OF_A_RUN)}
-
-
-def differing(configs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The keys whose value is not the same in all, with the value of each that has it."""
-    keys = dict.fromkeys(key for config in configs.values() for key in config)
-    table = {key: {label: config[key] for label, config in configs.items() if key in config} for key in keys}
-    return {k: row for k, row in table.items() if len(row) < len(configs) or len(set(map(_frozen, row.values()))) > 1}
+    return {key: value for key, value in run.config.items() if not key.startswith(OF_A_RUN)}
 
 
 def _variants(name: str, runs: Sequence[Run]) -> Iterator[Variant]:
-    """Split the runs of one name by configuration."""
-    by_config: dict[str, list[Run]] = {}
+    """Split the runs of one name by configuration, and by length where they were meant to be of different lengths."""
+    unknown = [run for run in runs if run.config is None]
+    by_training: dict[str, list[Run]] = {}
     for run in runs:
-        by_config.setdefault(_frozen(configuration(run)), []).append(run)
-    apart = differing({frozen: configuration(alike[0]) or {} for frozen, alike in by_config.items()})
-    for frozen, told in _told_apart(list(by_config), apart).items():
-        alike = by_config[frozen]
-        what = "no config.yaml" if alike[0].config is None else ", ".join(told)
-        yield Variant(f"{name} · {what}" if len(by_config) > 1 else name, *_one_a_seed(alike))
+        if run.config is not None:
+            by_training.setdefault(frozen(training(run.config)), []).append(run)
+    configs = [training(alike[0].config or {}) for alike in by_training.values()]
+    groups: list[tuple[list[str], list[Run]]] = [(["no config.yaml"], unknown)] if unknown else []
+    for suffix, alike in zip(suffixes(configs, recipe(name, runs[0].dataset)), by_training.values(), strict=True):
+        groups += [([suffix, reached], part) for reached, part in _by_length(alike).items()]
+    for words, part in groups:
+        label = " · ".join([name, ", ".join(filter(None, words))]) if len(groups) > 1 and any(words) else name
+        yield Variant(label, *_one_a_seed(part))
 
 
-def _told_apart(configs: Sequence[str], apart: dict[str, dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Of each configuration as many differing values, the first of them first, as no other has."""
-    told: dict[str, tuple[str, ...]] = dict.fromkeys(configs, ())
-    for key, row in apart.items():
-        if len(set(told.values())) == len(configs):
-            break
-        longer = {c: (*told[c], f"{key.rpartition('.')[2]}={row.get(c, 'none')}") for c in configs}
-        if len(set(longer.values())) > len(set(told.values())):
-            told = longer
-    return told
+def _by_length(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by the kimg that the longest of the same budget reached; all under "" where the budgets are the same."""
+    by_budget: dict[str, list[Run]] = {}
+    for run in runs:
+        by_budget.setdefault(frozen(length(run.config or {})), []).append(run)
+    found: dict[str, list[Run]] = {}
+    for alike in by_budget.values():
+        found.setdefault(f"{max(run.kimg for run in alike):.3g} kimg", []).extend(alike)
+    return found if len(found) > 1 else {"": list(runs)}
 
 
 def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
@@ -275,7 +309,3 @@ def _rank(section: Section, variant: Variant) -> tuple[float, ...]:
         if mean is not None:
             return i, mean if measure.lower_is_better else -mean
     return len(section.headlines), 0.0
-
-
-def _frozen(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

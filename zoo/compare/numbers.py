@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.compare.comparison import Comparison, Matrix, Section, Variant, problems
+from zoo.compare.comparison import Comparison, Difference, Matrix, Section, Variant, problems
 from zoo.compare.runs import Run
 from zoo.compare.scores import Measure
 from zoo.compare.statistics import LEVEL, RESAMPLES, Summary
@@ -16,15 +16,19 @@ SCHEMA = 1
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """What the page shows, in plain values; NaN and the infinities are "nan", "inf" and "-inf".
 
-    {"schema", "statistics", "sections": [{"dataset", "notes", "variants", "measures", "configuration"}]}; a section's
-    "variants" hold their "runs", its "measures" hold "best" and "final" of each variant, over seeds, and, where they
-    order variants, the "duels" of each pair and the "top_two".
+    {"schema", "statistics", "left_out", "sections": [{"dataset", "notes", "variants", "measures", "configuration"}]};
+    a section's "variants" hold their "runs", its "measures" hold "best" and "final" of each variant, over seeds, and,
+    where they order variants, the "duels" of each pair and the "top_two".
     """
     return {
         "schema": SCHEMA,
         "statistics": {
             "interval": "percentile bootstrap of the mean over seeds", "level": LEVEL, "resamples": RESAMPLES,
             "p": "exact two-sided permutation test of Mann-Whitney's U", "p_holm": "raised by Holm's procedure",
+        },
+        "left_out": {
+            "never_began": [{"folder": str(run.folder), "error": run.error} for run in comparison.never_began],
+            "unreadable": [{"folder": str(folder), "error": why} for folder, why in comparison.unreadable.items()],
         },
         "sections": [_encoded(_section(section)) for section in comparison.sections],
     }  # fmt: skip
@@ -77,7 +81,7 @@ def _measure(section: Section, measure: Measure) -> dict[str, Any]:
     if measure in section.headlines:
         top = section.difference(measure)
         told["duels"] = {when: _duels(section.matrix(measure, when)) for when in ("best", "final")}
-        told["top_two"] = None if top is None else {**top._asdict(), "duel": top.duel._asdict()}
+        told["top_two"] = None if top is None else _top_two(top)
     return told
 
 
@@ -91,10 +95,16 @@ def _summary(summary: Summary) -> dict[str, Any]:
     }
 
 
+def _top_two(top: Difference) -> dict[str, Any]:
+    told = top._asdict()
+    told["duel"] = told.pop("pairwise")._asdict()
+    return told
+
+
 def _duels(matrix: Matrix) -> dict[str, dict[str, Any]]:
     told: dict[str, dict[str, Any]] = {}
-    for (a, b), duel in matrix.items():
-        told.setdefault(a, {})[b] = {**duel._asdict(), "probability": duel.wins / duel.pairs}
+    for (a, b), pair in matrix.items():
+        told.setdefault(a, {})[b] = {**pair._asdict(), "probability": pair.wins / pair.pairs}
     return told
 
 

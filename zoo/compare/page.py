@@ -4,72 +4,256 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
 
 from zoo import __version__
-from zoo.compare import tables
-from zoo.compare.charts import Line, line_chart, number, swatch
-from zoo.compare.comparison import Comparison, Section, Variant
-from zoo.compare.curves import Curve
-from zoo.compare.markup import Markup, join, tag
-from zoo.compare.pictures import PAGE, embed
+from zoo.compare.charts import Line, line_chart, measured, number, span, strip
+from zoo.compare.comparison import Comparison, Section, Variant, When, problems
 from zoo.compare.runs import Point, Run
 from zoo.compare.scores import FULL, Measure, kind_of
-from zoo.compare.tables import Styles
+from zoo.compare.statistics import least_p, seeds_needed
+
+NAMES = {
+    "fid": "Fréchet inception distance", "fd": "Fréchet distance", "kid": "kernel inception distance",
+    "kd": "kernel distance", "is": "inception score", "precision": "precision", "recall": "recall",
+    "density": "density", "coverage": "coverage", "modes/covered": "modes covered",
+    "modes/populated": "modes populated", "modes/high_quality": "share near a mode", "modes/missing": "modes missing",
+    "modes/kl": "KL divergence of modes",
+}  # fmt: skip
+ALPHA = 0.05
+Styles = dict[str, str]  # a variant's label to its CSS class
 
 _COLOURS, _DASHES = 6, ("none", "7 3", "2 3", "9 3 2 3")  # the style sheet has --p0 to --p5
-_READING = (
-    "A seed is a run. Best is the best of a run's measurements, chosen and reported on the same images: it flatters, "
-    "the more so the more often one measures. Final is the last measurement.",
-    "Mean and standard deviation (n − 1) are over seeds, of finite values; how many were not is said. In the pairwise "
-    "comparison NaN is worse than any number.",
-    "The 95 % interval of the mean is the percentile bootstrap over seeds (10,000 resamples, a fixed seed). With few "
-    "seeds it is too narrow: with 2 or 3 it is the range from the lowest to the highest, which holds the true mean in "
-    "only 50 % or 75 % of cases even where values spread symmetrically.",
-    "In the pairwise table, the share of pairs of seeds that the row wins estimates the probability that a new seed of "
-    "the row beats one of the column (Mann-Whitney). One asterisk is p < 0.05 in the exact permutation test, two "
-    "are the same after Holm's correction for all pairs of the table; without it one pair in twenty passes by chance "
-    "alone. With fewer than 4 seeds of each no pair can pass.",
-    "Scores of different features, numbers of images or splits are different quantities, and never share a column.",
-    "A thin line is a seed, a thick one their mean where all have values, the band goes from the lowest to the "
-    "highest. A cross at the foot is a value that is NaN or infinite.",
-)
+_PAGE = 6_000_000  # bytes of all pictures of a page
+_SIDES = (1024, 540, 384, 270, 192, 128)  # pixels
+_PIXELS = 64_000_000  # of a picture that is opened
 
 
 def html(comparison: Comparison) -> str:
-    """The page; the same runs always give the same one.
+    """The page; the same runs always give the same one."""
+    from jinja2 import Environment, StrictUndefined
+
+    styles = {label: f"v{i}" for i, label in enumerate(comparison.labels)}
+    here = files("zoo.compare")
+    css = here.joinpath("page.css").read_text(encoding="utf-8") + _rules(len(styles))
+    most = _PAGE // max(1, sum(bool(run.pictures) for run in comparison.runs))
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        comparison=comparison, styles=styles, css=Markup(css), version=__version__, alpha=ALPHA, names=NAMES,
+        digest=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        number=number, measured=measured, span=span, strip=strip, plain=plain, value_range=value_range,
+        direction=direction, protocol=protocol, sizes=sizes, answer=answer, flags=flags, short_flags=short_flags,
+        real_images_get=real_images_get, columns=columns, score_figures=partial(score_figures, styles=styles),
+        loss_figures=partial(loss_figures, styles=styles), other_figures=partial(other_figures, styles=styles),
+        last_picture=partial(last_picture, most=most),
+    )  # fmt: skip
+
+
+def direction(measure: Measure) -> str:
+    """Which way is better."""
+    return "lower is better" if measure.lower_is_better else "higher is better"
+
+
+def protocol(measure: Measure) -> str:
+    """How it was measured, in a sentence."""
+    p = measure.protocol
+    where = f"in the features of {p.extractor}" if p.extractor else "without features"
+    if p.n_fake is None:
+        return f"{where}; how many images is not recorded"
+    return f"{where}, of {p.n_fake} samples against {p.n_real} {p.split} images"
+
+
+def sizes(measure: Measure) -> str:
+    """The number of samples and images, for a column's head."""
+    p = measure.protocol
+    when = "full" if measure.key.startswith(FULL) else "proxy"
+    return when if p.n_fake is None else f"{when}: {p.n_fake} samples, {p.n_real} {p.split} images"
+
+
+def plain(value: Any) -> str:
+    """As in the configuration, but words without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def value_range(values: Sequence[float], digits: int) -> str:
+    """The lowest and the highest; one number where they are the same."""
+    if not values:
+        return "–"
+    low, high = number(min(values), digits), number(max(values), digits)
+    return low if low == high else f"{low} – {high}"
+
+
+def answer(section: Section, measure: Measure) -> str:
+    """Whether the lead of the best variant over the next is more than chance."""
+    top = section.difference(measure)
+    if top is None:
+        return ""
+    needed = f"{seeds_needed(top.comparisons)} seeds of each of these variants"
+    if max(top.seeds) == 1:
+        return f"One seed of each cannot say: another seed could turn it round. It takes at least {needed}."
+    text = f"{top.first} wins in {top.pairwise.wins:g} of {top.pairwise.pairs} pairs of seeds"
+    if top.interval is not None:
+        low, high = (measured(end, 3) for end in top.interval)
+        text += f", and its mean differs by {measured(top.difference, 3)} (95 % interval {low} to {high})"
+    text += f"; the permutation test gives p = {top.pairwise.p:.2g}"
+    if top.comparisons > 1:
+        text += f", raised to {top.pairwise.p_holm:.2g} for the {top.comparisons} pairs (Holm)"
+    most = max(len(v.summary(measure, "best").values) for v in section.variants)
+    beyond = least_p(most, most) * top.comparisons >= ALPHA
+    if top.pairwise.p_holm < ALPHA:
+        verdict = "Yes, at the 5 % level. "
+    elif top.pairwise.p < ALPHA:
+        verdict = "Perhaps: by itself it would pass for real, but not after allowing for all comparisons made here"
+        verdict += f", for which it takes at least {needed}. " if beyond else ". "
+    elif beyond:
+        verdict = f"So few seeds cannot say, whatever they had shown: it takes at least {needed}. "
+    else:
+        verdict = "Not shown. "
+    return f"{verdict}{text}."
+
+
+def columns(section: Section) -> list[tuple[Measure, list[When]]]:
+    """The measures that do not order variants; with "best" where a run took them more than once."""
+    found: list[tuple[Measure, list[When]]] = []
+    for measure in section.measures:
+        if measure not in section.headlines:
+            repeated = any(len(scores.get(measure, ())) > 1 for v in section.variants for scores in v.scores)
+            found.append((measure, ["best", "final"] if repeated else ["final"]))
+    return found
+
+
+def flags(run: Run, counts: bool) -> list[Markup]:
+    """All warnings of a run, pathologies with their evidence."""
+    found = [] if counts else ["not counted: another run of this seed and configuration is newer, or finished"]
+    marked = [Markup("{}").format(text) for text in [*found, *problems(run)]]
+    for finding in run.pathologies:
+        at = f" at {number(finding['kimg'])} kimg" if isinstance(finding.get("kimg"), int | float) else ""
+        parts = [Markup("<b>{}{}.</b>").format(finding.get("name", "pathology"), at)]
+        parts += [Markup("{}").format(finding["evidence"])] if finding.get("evidence") else []
+        parts += [Markup("<i>{}</i>").format(finding["advice"])] if finding.get("advice") else []
+        marked.append(Markup(" ").join(parts))
+    return marked
+
+
+def short_flags(variant: Variant, measure: Measure) -> str:
+    """The warnings of a variant's runs, counted."""
+    statuses = Counter(run.status for run in variant.runs if run.status != "finished")
+    told = [f"{count} {status}" for status, count in statuses.items()]
+    if lost := variant.summary(measure, "final").lost:
+        told.append(f"{lost} NaN at the end")
+    if variant.others:
+        told.append(f"{len(variant.others)} not counted")
+    names = Counter(str(p.get("name", "pathology")) for run in variant.runs for p in run.pathologies)
+    return ", ".join([*told, *(f"{name} ({count})" if count > 1 else name for name, count in names.items())])
+
+
+def real_images_get(section: Section, measure: Measure) -> float | None:
+    """The measure's value for real images, where a run took it."""
+    for variant in section.variants:
+        for run, found in zip(variant.runs, variant.scores, strict=True):
+            if measure in found and f"{measure.key}_real" in run.series:
+                return run.series[f"{measure.key}_real"][0].value
+    return None
+
+
+class Panel(NamedTuple):
+    """A figure with its charts: on kimg and on the clock, of which the style sheet shows one."""
+
+    caption: str
+    small: str
+    style: str
+    charts: list[Markup]
+
+
+def score_figures(section: Section, styles: Styles) -> Iterator[Panel]:
+    """A figure for each score that was measured more than once in a run."""
+    for measure in section.measures:
+        found = {v.label: [f[measure] for f in v.scores if measure in f] for v in section.variants}
+        if any(len(points) > 1 for seeds in found.values() for points in seeds):
+            several = sum(other.key == measure.key for other in section.measures) > 1
+            small = direction(measure) + (f" {protocol(measure)}" if several else "")
+            yield _panel(found, styles, measure.key, small, floor=real_images_get(section, measure))
+
+
+def loss_figures(section: Section, styles: Styles) -> Iterator[Panel]:
+    """A figure for the losses of each variant."""
+    for variant in section.variants:
+        style = styles[variant.label]
+        keys = sorted({key for run in variant.runs for key in run.series if _is_loss(key)})
+        found = {key: [run.series[key] for run in variant.runs if key in run.series] for key in keys}
+        dashed = {key: f"{style} d{i % len(_DASHES)}" for i, key in enumerate(keys)}
+        if keys:
+            yield _panel(found, dashed, variant.label, style=style)
+
+
+def other_figures(section: Section, styles: Styles) -> list[Panel]:
+    """A figure for each other logged value."""
+    keys = {key for v in section.variants for run in v.runs for key, points in run.series.items() if len(points) > 1}
+    rest = sorted(k for k in keys if not (kind_of(k) or _is_loss(k) or k.startswith(("best/", FULL))))
+    found = {k: {v.label: [r.series[k] for r in v.runs if k in r.series] for v in section.variants} for k in rest}
+    return [_panel(lines, styles, key) for key, lines in found.items()]
+
+
+def last_picture(run: Run, most: int) -> tuple[Embedded | None, str]:
+    """The last picture of a run and its kimg; without one, the reason."""
+    if not run.pictures:
+        return None, "no picture"
+    path = run.pictures[-1]
+    try:
+        return embed(path, most), f"{number(float(path.stem))} kimg"
+    except ValueError:
+        return None, f"{path.name} is no picture of a run"
+
+
+class Embedded(NamedTuple):
+    """A picture as the value of `src`."""
+
+    src: str
+    width: int
+    height: int
+    reduced: bool
+
+
+def embed(path: Path, most: int) -> Embedded:
+    """A PNG as a data URI, of at most about `most` bytes: smaller if it must be, never below 128 pixels.
 
     Raises:
-        ValueError: a picture of samples cannot be read.
+        ValueError: it is no file, no PNG, has more than 64 million pixels, or cannot be decoded.
     """
-    styles = {label: f"v{i}" for i, label in enumerate(comparison.labels)}
-    css = files("zoo.compare").joinpath("page.css").read_text(encoding="utf-8") + _rules(len(styles))
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    n = len(comparison.runs)
-    title = f"{n} run{'s' * (n > 1)} of {len(styles)} variant{'s' * (len(styles) > 1)}"
-    names = [section.dataset for section in comparison.sections]
-    most = PAGE // max(1, sum(bool(run.pictures) for run in comparison.runs))
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy",
-            content=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"GAN zoo: {title} on {', '.join(names)}"),
-        tag("link", rel="icon", href="data:,"),
-        tag("style", Markup(css)),
-    )  # fmt: skip
-    links = [tag("a", name, href=f"#data-{i}") for i, name in enumerate(names)] if len(names) > 1 else []
-    body = tag(
-        "body",
-        tag("header", tag("h1", title), tag("p", f"On {', '.join(names)}. Made by zoo {__version__}.")),
-        _controls(styles, links),
-        tag("main", *(_section(section, i, styles, most) for i, section in enumerate(comparison.sections)), _reading()),
-    )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    from PIL import Image, ImageChops, UnidentifiedImageError
+
+    try:
+        if not path.is_file():
+            raise ValueError(f"{path} is no regular file")
+        with Image.open(path, formats=["PNG"]) as file:
+            if math.prod(file.size) > _PIXELS:
+                raise ValueError(f"{path} has {file.width} x {file.height} pixels")
+            image = file.convert("RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    red, green, blue = image.split()
+    grey = not (ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox())
+    whole = red if grey else image
+    for side in _SIDES:
+        part = whole.copy()
+        part.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = BytesIO()
+        part.save(buffer, "PNG")
+        if buffer.tell() <= most:
+            break
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return Embedded(f"data:image/png;base64,{text}", *part.size, reduced=part.size != whole.size)
 
 
 def _rules(variants: int) -> str:
@@ -81,174 +265,27 @@ def _rules(variants: int) -> str:
     )
 
 
-def _controls(styles: Styles, links: list[Markup]) -> Markup:
-    axis = [
-        tag("label", tag("input", type="radio", name="axis", id=f"axis-{name}", checked=name == "kimg"), text)
-        for name, text in (("kimg", "kimg"), ("clock", "wall clock"))
-    ]
-    shown = [
-        tag("label", tag("input", type="checkbox", id=f"show-{style[1:]}", checked=True), swatch(style), label)
-        for label, style in styles.items()
-    ]
-    return tag(
-        "nav",
-        tag("span", *links, class_="links") if links else None,
-        tag("fieldset", tag("legend", "Curves on"), *axis),
-        tag("fieldset", tag("legend", "Show"), *shown, class_="variants"),
-        aria_label="What curves and pictures show",
-    )
-
-
-def _section(section: Section, i: int, styles: Styles, most: int) -> Markup:
-    parts: list[Markup | None] = [tag("h2", section.dataset)]
-    for measure in section.headlines:
-        parts.append(tables.verdict(section, measure))
-    parts += [_notes(section)]
-    if not section.measures:
-        parts.append(tag("p", "No run on these data has scores.", class_="verdict"))
-    for measure in section.headlines:
-        parts.append(tables.headline(section, measure, styles))
-    parts += _duels(section, styles)
-    others = tables.others(section, styles)
-    parts += [others and tag("h3", "Every other score"), others]
-    parts += _curves(section, styles)
-    parts += [tag("h3", "Samples"), _samples(section, styles, most)]
-    parts += [tag("h3", "Configuration"), tables.configurations(section)]
-    parts += [tag("h3", "Runs"), tables.runs(section, styles)]
-    return tag("section", *parts, id=f"data-{i}")
-
-
-def _notes(section: Section) -> Markup | None:
-    """Warnings first: of the section, then of its runs."""
-    items = [tag("li", note) for note in section.notes()]
-    for variant in section.variants:
-        for run in (*variant.runs, *variant.others):
-            told = list(tables.flags(run, run in variant.runs))
-            if told:
-                seed = "no seed" if run.seed is None else f"seed {run.seed}"
-                items.append(tag("li", tag("b", variant.label), f", {seed}: ", *_between(told, "; ")))
-    if not items:
-        return None
-    folded = len(items) > 6
-    summary = tag("summary", f"{len(items)} thing{'s' * (len(items) > 1)} to know before believing these numbers")
-    return tag("details", summary, tag("ul", *items), class_="notes", open=not folded)
-
-
-def _duels(section: Section, styles: Styles) -> Iterator[Markup]:
-    for measure in section.headlines:
-        best, final = (tables.duels(section, measure, when, styles) for when in ("best", "final"))
-        if best is not None:
-            yield tag("h3", "Is one better than another?")
-            yield best
-        if final is not None:
-            yield tag("details", tag("summary", "The same of final scores"), final)
-
-
-def _curves(section: Section, styles: Styles) -> Iterator[Markup]:
-    figures = [_score_figure(section, measure, styles) for measure in section.measures]
-    if any(figures):
-        yield tag("h3", "Scores while training")
-        yield tag("div", *figures, class_="figures")
-    panels = [_loss_figure(variant, styles[variant.label]) for variant in section.variants]
-    if any(panels):
-        yield tag("h3", "Losses")
-        yield tag("p", "A loss compares with nothing but itself at another time, so each variant has its own axes.")
-        yield tag("div", *panels, class_="figures")
-    rest = [_rest_figure(section, key, styles) for key in sorted(_rest(section))]
-    if any(rest):
-        yield tag("details", tag("summary", f"{len(rest)} other logged values"), tag("div", *rest, class_="figures"))
-
-
-def _score_figure(section: Section, measure: Measure, styles: Styles) -> Markup | None:
-    found = {v.label: [f[measure] for f in v.scores if measure in f] for v in section.variants}
-    if not any(len(points) > 1 for seeds in found.values() for points in seeds):
-        return None
-    caption = (measure.key, tag("small", f" {tables.direction(measure)}"))
-    several = sum(other.key == measure.key for other in section.measures) > 1
-    detail = tag("small", f" {tables.protocol(measure)}") if several else None
-    return _figure(found, styles, caption=join(*caption, detail), floor=tables.real_images_get(section, measure))
-
-
-def _loss_figure(variant: Variant, style: str) -> Markup | None:
-    keys = sorted({key for run in variant.runs for key in run.series if _is_loss(key)})
-    found = {key: [run.series[key] for run in variant.runs if key in run.series] for key in keys}
-    names = {key: f"{style} d{i % len(_DASHES)}" for i, key in enumerate(keys)}
-    return _figure(found, names, caption=join(variant.label), style=style) if keys else None
-
-
-def _rest_figure(section: Section, key: str, styles: Styles) -> Markup | None:
-    found = {v.label: [run.series[key] for run in v.runs if key in run.series] for v in section.variants}
-    return _figure(found, styles, caption=join(key))
-
-
-def _rest(section: Section) -> set[str]:
-    keys = {key for v in section.variants for run in v.runs for key, points in run.series.items() if len(points) > 1}
-    return {k for k in keys if not (kind_of(k) or _is_loss(k) or k.startswith(("best/", FULL)))}
-
-
 def _is_loss(key: str) -> bool:
     return key.startswith("loss/") and key.count("/") == 1
 
 
-def _figure(
-    found: dict[str, list[list[Point]]], styles: Styles, *, caption: Markup, style: str = "", floor: float | None = None
-) -> Markup:
-    """The same lines twice, on kimg and on the clock; the style sheet shows one of them."""
+def _panel(
+    found: dict[str, list[list[Point]]], styles: Styles, caption: str, small: str = "", style: str = "",
+    floor: float | None = None,
+) -> Panel:  # fmt: skip
     seconds = max((p.seconds for seeds in found.values() for points in seeds for p in points), default=0.0)
     unit, name = (1, "seconds") if seconds < 180 else (60, "minutes") if seconds < 3 * 3600 else (3600, "hours")
+    axes: list[tuple[str, str, Callable[[Point], float]]] = [
+        ("kimg", "kimg", lambda point: point.kimg),
+        ("clock", f"wall clock, {name}", lambda point: point.seconds / unit),
+    ]
     charts = []
-    for axis, at, x_name in (("kimg", _kimg, "kimg"), ("clock", _clock(unit), f"wall clock, {name}")):
-        lines = [Line(label, styles[label], [_curve(points, at) for points in seeds])
-                 for label, seeds in found.items() if seeds]  # fmt: skip
-        charts.append(line_chart(lines, title=_text(caption), x_name=x_name, style=f"on-{axis}", floor=floor))
-    return tag("figure", tag("figcaption", caption), *charts, class_=style or None)
-
-
-def _kimg(point: Point) -> float:
-    return point.kimg
-
-
-def _clock(unit: float) -> Callable[[Point], float]:
-    return lambda point: point.seconds / unit
-
-
-def _curve(points: list[Point], at: Callable[[Point], float]) -> Curve:
-    return [(at(point), point.value) for point in points if math.isfinite(at(point))]
-
-
-def _text(markup: Markup) -> str:
-    from html import unescape
-    from re import sub
-
-    return unescape(sub("<[^>]*>", "", markup))
-
-
-def _samples(section: Section, styles: Styles, most: int) -> Markup:
-    figures = [_grid(run, v.label, styles[v.label], most) for v in section.variants for run in v.runs]
-    said = tag("p", "The last picture of each run: the same latents in all whose latent space has the same size.")
-    return join(said, tag("div", *figures, class_="grids"))
-
-
-def _grid(run: Run, label: str, style: str, most: int) -> Markup:
-    name = (swatch(style), tag("b", label), "" if run.seed is None else f" seed {run.seed}")
-    if not run.pictures:
-        return tag("figure", tag("div", "no picture", class_="empty"), tag("figcaption", *name), class_=style)
-    path = run.pictures[-1]
-    kimg = number(float(path.stem))
-    shown = embed(path, most)
-    image = tag(
-        "img", src=shown.src, width=shown.width, height=shown.height, decoding="async",
-        alt=f"Samples of {label}, seed {run.seed}, after {kimg} kimg", class_=None if shown.reduced else "sharp",
-    )  # fmt: skip
-    reduced = tag("small", " reduced") if shown.reduced else None
-    return tag("figure", image, tag("figcaption", *name, f", {kimg} kimg", reduced), class_=style)
-
-
-def _reading() -> Markup:
-    rules = tag("ul", *(tag("li", text) for text in _READING))
-    return tag("section", tag("h2", "How to read this"), rules, class_="reading")
-
-
-def _between(parts: list[Markup], separator: str) -> Iterator[str]:
-    for i, part in enumerate(parts):
-        yield from (separator, part) if i else (part,)
+    for axis, x_name, at in axes:
+        curves = {label: [[(at(p), p.value) for p in points if math.isfinite(at(p))] for points in seeds]
+                  for label, seeds in found.items()}  # fmt: skip
+        lines = [
+            Line(label, styles[label], drawn) for label, seeds in curves.items() if (drawn := list(filter(None, seeds)))
+        ]
+        if lines:
+            charts.append(line_chart(lines, title=f"{caption} {small}", x_name=x_name, style=f"on-{axis}", floor=floor))
+    return Panel(caption, small, style, charts)

@@ -1,4 +1,4 @@
-"""What a run's folder holds, read back."""
+"""Run folders, read back and checked: nothing in them is trusted to be what a run writes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from zoo.cli_files import renamed
+from zoo.cli_files import read_file
 from zoo.loggers import KIMG, read_metrics
 from zoo.runs import read_record
 
 RECORD = "run.json"
+_MOST = {RECORD: 16e6, "config.yaml": 4e6, "metrics.jsonl": 256e6, "scores.jsonl": 256e6}  # bytes of a file
 
 
 class Protocol(NamedTuple):
@@ -46,7 +45,7 @@ class Run:
     Attributes:
         folder: resolved.
         record: of `run.json`.
-        rows: of `metrics.jsonl`, with what a resume went back on left out; none without one.
+        rows: of `metrics.jsonl`, without the rows that a resume went back on; none without one.
         protocols: of each score and kimg in `scores.jsonl`; none without one.
         config: of `config.yaml`, see :func:`flatten`; None without one.
         pictures: of `samples/`, by kimg.
@@ -85,8 +84,13 @@ class Run:
         return self.record.get("error")
 
     @property
+    def began(self) -> bool:
+        """Whether anything was logged, or any image dealt."""
+        return bool(self.rows) or self.kimg > 0
+
+    @property
     def kimg(self) -> float:
-        """How far it came: what it recorded when it ended, else its last row."""
+        """Thousands of images dealt: as recorded at the end, else of the last row."""
         last = self.rows[-1].get(KIMG, 0.0) if self.rows else 0.0
         return float(max(self._result.get("kimg") or 0.0, last))
 
@@ -97,13 +101,18 @@ class Run:
         return float(max(self._result.get("seconds") or 0.0, last))
 
     @property
+    def minutes(self) -> float:
+        """:attr:`seconds` in minutes."""
+        return self.seconds / 60
+
+    @property
     def images_per_second(self) -> float | None:
         """Of :attr:`seconds`; None before any have passed."""
         return 1000 * self.kimg / self.seconds if self.seconds else None
 
     @property
     def pathologies(self) -> list[dict[str, Any]]:
-        """What diagnostics found: each a name, with evidence, advice and kimg where they are known."""
+        """Findings of the diagnostics: each a name, with evidence, advice and kimg where they are known."""
         return list(self.record.get("diagnosis") or [])
 
     @cached_property
@@ -129,16 +138,16 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
         ValueError: no paths, or one that is no folder, or has no run in it.
     """
     found: dict[Path, None] = {}
-    for given in map(Path, paths):
-        if not given.is_dir():
-            raise ValueError(f"{given} is no folder: name runs, or folders of runs")
-        if (given / RECORD).is_file():
-            records = [given / RECORD]
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise ValueError(f"{path} is no folder: name runs, or folders of runs")
+        if (path / RECORD).is_file():
+            records = [path / RECORD]
         else:
-            links = given.glob(f"*/{RECORD}")  # which `**` does not go through
-            records = sorted({*links, *given.rglob(RECORD)})
+            links = path.glob(f"*/{RECORD}")  # `**` does not follow them
+            records = sorted(record for record in {*links, *path.rglob(RECORD)} if record.is_file())
         if not records:
-            raise ValueError(f"{given} is no run and holds none: a run of train.py is a folder with a {RECORD}")
+            raise ValueError(f"{path} is no run and holds none: a run of train.py is a folder with a {RECORD}")
         found |= dict.fromkeys(record.parent.resolve() for record in records)
     if not found:
         raise ValueError("no runs to compare: name runs, or folders of runs")
@@ -149,16 +158,20 @@ def read_run(folder: Path) -> Run:
     """Read a run's folder; of its files only `run.json` must be there.
 
     Raises:
-        ValueError: a file does not hold what a run writes.
+        ValueError: a file is too large, or does not hold what a run writes.
+        OSError: a file cannot be read.
     """
-    record = read_record(folder / RECORD)
-    log = folder / "metrics.jsonl"
+    for name, most in _MOST.items():
+        path = folder / name
+        if path.is_file() and path.stat().st_size > most:
+            raise ValueError(f"{path} has more than {most / 1e6:.0f} MB")
+    config = folder / "config.yaml"
     return Run(
         folder=folder,
-        record=record,
-        rows=read_metrics(log) if log.is_file() else [],
+        record=_record(folder / RECORD),
+        rows=_rows(folder / "metrics.jsonl"),
         protocols=_protocols(folder / "scores.jsonl"),
-        config=_config(folder / "config.yaml"),
+        config=flatten(read_file(config)) if config.is_file() else None,
         pictures=sorted((folder / "samples").glob("*.png")),
     )
 
@@ -166,7 +179,7 @@ def read_run(folder: Path) -> Run:
 def flatten(tree: Any, name: str = "") -> dict[str, Any]:
     """A configuration by the names of the command line: `model.g_optimizer.lr`.
 
-    A class is named at its own place, and what it is built with below it. Those of a list are found by the last part of
+    A class is named at its own place, its arguments below it. Those of a list are found by the last part of
     their class (`trainer.callbacks.Quality.n`), so that one more of them does not rename the others.
     """
     if isinstance(tree, list) and any(isinstance(part, dict) for part in tree):
@@ -185,21 +198,52 @@ def flatten(tree: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
+def _record(path: Path) -> dict[str, Any]:
+    record = read_record(path)
+    result, findings = record.get("result") or {}, record.get("diagnosis") or []
+    texts = [record.get(key) for key in ("error", "started", "device")]
+    sound = {
+        "seed": record.get("seed") is None or _is_number(record["seed"]),
+        "result": all(_is_number(result.get(key) or 0) and (result.get(key) or 0) >= 0 for key in ("kimg", "seconds")),
+        "diagnosis": isinstance(findings, list) and all(isinstance(found, dict) for found in findings),
+        "git": isinstance(record.get("git") or {}, dict),
+        "error, started or device": all(text is None or isinstance(text, str) for text in texts),
+    }
+    for key, good in sound.items():
+        if not good:
+            raise ValueError(f"{path}: its {key} is not as a run writes it")
+    return record
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        rows = read_metrics(path)
+        for i, row in enumerate(rows, 1):
+            if not all(_is_number(row.get(key, 0.0)) and row.get(key, 0.0) >= 0 for key in (KIMG, "kimg", "time")):
+                raise ValueError(f"{path}: row {i} has a kimg or time that is no number")
+            for key, value in row.items():
+                if isinstance(value, int):
+                    row[key] = float(value) if key != "step" and not isinstance(value, bool) else value
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path} is not what a run writes: {error}") from None
+    return rows
+
+
 def _protocols(path: Path) -> dict[tuple[str, float], Protocol]:
     found: dict[tuple[str, float], Protocol] = {}
-    for row in read_metrics(path) if path.is_file() else []:
+    for row in _rows(path):
         if not isinstance(row.get("scores"), dict) or "kimg" not in row:
             raise ValueError(f"{path}: a row has no kimg and no scores: not written by a run of train.py")
-        protocol = Protocol(*(row.get(field) for field in Protocol._fields))
+        facts = [row.get(field) for field in Protocol._fields]
+        if not all(fact is None or isinstance(fact, str | int | float) for fact in facts):
+            raise ValueError(f"{path}: a row does not say how it was measured as a run does")
+        sizes = (int(fact) if isinstance(fact, float) and fact.is_integer() else fact for fact in facts)
+        protocol = Protocol(*sizes)  # type: ignore[arg-type]  # checked above
         found |= {(key, row["kimg"]): protocol for key in row["scores"]}
     return found
 
 
-def _config(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        text = path.read_text(encoding="utf-8")
-        return flatten(renamed(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

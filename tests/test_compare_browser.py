@@ -139,7 +139,7 @@ def test_it_fits_and_can_be_read(page: Path, browser: Browser, width: int, schem
     scale = browser.ask("document.querySelector('.chart').getBoundingClientRect().width / 400")
     assert letters * scale >= 9  # pixels
     colours = browser.ask(
-        "['body', '.v0 .mean path, .v0.mean path', '.chart .v1.name text', '.flags, .lost, .notes summary', 'caption'].map(s => {"
+        "['body', '.v0.mean path', '.chart .v1.name text', '.flags, .lost, .notes summary', 'caption'].map(s => {"
         " const e = document.querySelector(s), c = document.createElement('canvas').getContext('2d');"
         " const style = getComputedStyle(e); c.fillStyle = s === 'body' ? style.backgroundColor :"
         " e instanceof SVGElement ? (e.tagName === 'text' ? style.fill : style.stroke) : style.color;"

@@ -67,7 +67,7 @@ def write_run(
         "data": {"class_path": "datamodules.Digits", "init_args": {"batch_size": 64, "seed": seed}},
         **(config or {}),
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     if picture is not None:
         (folder / "samples").mkdir()
         Image.fromarray(picture).save(folder / "samples" / f"{end:010.3f}.png")

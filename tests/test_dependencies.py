@@ -80,7 +80,7 @@ def test_what_is_imported_is_declared() -> None:
     declared = names(NEEDED + OPTIONAL)
     for word, file in imported("zoo", "datamodules"):
         assert distributions(word) & declared, f"{file} imports {word}"
-    known = declared | names(DEV) | {"scipy"}  # which scikit-learn brings
+    known = declared | names(DEV)
     for word, file in imported("tests", "docs", "benchmarks"):
         assert distributions(word) & known, f"{file} imports {word}"
 

@@ -21,13 +21,10 @@ _STYLE: dict[Any, Any] = {
 
 
 def save_figure(draw: Callable[[Figure], None], size: tuple[float, float], path: Path) -> None:
-    """Draw onto an empty figure of `size` inches and write it, PNG; ValueError without matplotlib."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ValueError("the lab draws with matplotlib: pip install 'gan-zoo[lab]'") from error
+    """Draw onto an empty figure of `size` inches and write it, PNG."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")

@@ -174,8 +174,8 @@ def test_no_run_with_numbers_is_left_out(tmp_path: Path) -> None:
     for said in (
         "failed at 0 kimg: RuntimeError: loss/d is NaN", "still running, or killed", "recall fell to 0.03",
         "More noise.", "is NaN or infinite in 1 of 2 measurements, the last too", "No run on these data has scores.",
-        "lost: NaN or infinite", "Left out: 1 run that ended", "1 run cannot be read", "torn/run.json is not JSON",
-        "20.png is no picture of a run",
+        "lost: NaN or infinite", "2 runs left out", "logged no number: no data", " cannot be read: ",
+        "torn/run.json is not JSON", "20.png is no picture of a run",
     ):  # fmt: skip
         assert said in text, said
     assert text.count("no picture") == 6 + 1

@@ -23,7 +23,7 @@ Span = tuple[float, float, bool]  # lowest, highest, logarithmic
 
 _WIDTH, _LEFT, _TOP, _BOTTOM = 400, 44, 8, 34  # pixels of a chart, and its margins
 _LEAST_HEIGHT, _LINE_HEIGHT = 236, 12
-_LETTERS, _LETTER = 19, 6.4  # of a label, and pixels of each
+_LETTERS, _LETTER = 19, 6.8  # of a label, and pixels of each
 _LOG_FROM = 10  # highest over lowest value
 _RC = {"svg.fonttype": "none", "svg.hashsalt": "zoo", "text.parse_math": False, "path.simplify_threshold": 0.3}
 
@@ -198,7 +198,8 @@ def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], known: dict[st
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
+    """The head and the tail: the last option is the one that most often sets a label apart."""
+    return label if len(label) <= _LETTERS else f"{label[:6].rstrip(' ·')}…{label[7 - _LETTERS :]}"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -9,7 +9,6 @@ parts of L_D, D waits where it is good at one of them, min(c) < 0.68 - m, and G 
 max(c) > 0.68 + m; if that stops both, both move.
 """
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,17 +19,7 @@ from torch.optim import RMSprop
 
 from zoo import ranks
 from zoo.encoded import EncodedGAN
-from zoo.freezing import Snapshot
 from zoo.types import Batch, Critic, Data, Terms, Turn, Verdict
-
-
-@dataclass
-class _Look:
-    """What is known of a batch's data until E moves."""
-
-    posterior: tuple[Tensor, Tensor]  # mean and log variance, with their graph
-    before: Snapshot  # E's buffers as they were
-    verdict: Verdict | None = None  # D's, on G's turn
 
 
 def rmsprop(parameters: Any) -> RMSprop:
@@ -99,7 +88,6 @@ class VAEGAN(EncodedGAN):
         self.gamma, self.margin, self.equilibrium, self.reconstructions = gamma, margin, equilibrium, reconstructions
         self.register_buffer("costs", torch.full((2,), equilibrium))  # both parts of L_D, of the last batch
         self.waiting: frozenset[str] = frozenset()
-        self._look: _Look | None = None
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -130,7 +118,7 @@ class VAEGAN(EncodedGAN):
         """D; G; E. `play` leaves out who must wait."""
         return (
             Turn("d", ("d",), self.d_turn, side="d"),
-            Turn("g", ("g",), self.g_turn, side="g", samples=False),
+            Turn("g", ("g",), self.g_turn, side="g"),
             Turn("e", ("e",), self.e_turn, side="g", samples=False),
         )
 
@@ -138,35 +126,24 @@ class VAEGAN(EncodedGAN):
         """D, G and E."""
         return {"d": self.discriminator, "g": self.generator, "e": self.encoder}
 
-    def code(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """z, a reparametrised sample of q(z|x), (N, latent_dim); x̃ is G(z)."""
-        return mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
-
-    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of q(z|x), each (N, latent_dim), for a turn in which E does not move."""
-        mean, log_variance = self._posterior(batch)
-        return mean.detach(), log_variance.detach()
-
-    def _posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.encoder(batch.real) if self._look is None else self._look.posterior
+    def rebuild(self, batch: Batch, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """x̃ = G(z), z a reparametrised sample of q(z|x) given by (N, latent_dim) each."""
+        z = mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
+        return self.generate(z, batch.labels)
 
     def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
         """L_D; of reconstructions too, if they are judged."""
         if not self.reconstructions:
             return super().d_terms(critic, batch, real, fake)
-        rebuilt = critic(self.generate(self.code(batch, *self.posterior(batch)), batch.labels), "fake")
+        rebuilt = critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
         self.verdicts["d"]["rebuilt"] = rebuilt.detach()
         return {"adversarial": self.d_loss(real.score, torch.cat([fake.score, rebuilt.score]))}
 
     def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
         """-(1-γ) L_D and γ L_like."""
-        z = self.sample_latent(len(batch.real), batch.noise)
-        fake, x = self.generate_each(z, self.code(batch, *self.posterior(batch)), labels=batch.labels)
-        terms = super().g_turn(critic, replace(batch, z=z, fake=fake), name)
-        real, rebuilt = critic(batch.real, "real"), critic(x, "fake")
+        terms = super().g_turn(critic, batch, name)
+        real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
         self.verdicts[name]["real"] = real.detach()
-        if self._look is not None:
-            self._look.verdict = self.verdicts[name]["real"]
         if self.reconstructions:
             self.verdicts[name]["rebuilt"] = rebuilt.detach()
             terms["adversarial_rebuilt"] = self.g_loss(rebuilt.score)
@@ -175,33 +152,19 @@ class VAEGAN(EncodedGAN):
 
     def e_turn(self, critic: Critic, batch: Batch) -> Terms:
         """KL(q(z|x) ‖ N(0, I)) and L_like."""
-        mean, log_variance = self._posterior(batch)
-        rebuilt = critic(self.generate(self.code(batch, mean, log_variance), batch.labels), "fake")
-        known = None if self._look is None else self._look.verdict
-        real = known or critic(batch.real, "real")
+        mean, log_variance = self.encoder(batch.real)
+        real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, mean, log_variance), "fake")
         return {"prior": self.prior_loss(mean, log_variance), "likelihood": self.likelihood_loss(real, rebuilt)}
 
     def training_step(self, batch: Data | Tensor, batch_idx: int = 0) -> None:
         """Decide who waits, then play."""
         self.waiting = self.gate()
-        self._look = None
         super().training_step(batch, batch_idx)
 
     def play(self, turn: Turn, data: Data, **more: Any) -> None:
-        """Play the turn, unless its player must wait.
-
-        q(z|x) is computed once for all turns until E moves, and D's features of the data once for G and E.
-        """
-        if turn.name in self.waiting:
-            return
-        if self._look is None and (turn.name == "g" or (turn.name == "d" and self.reconstructions)):
-            buffers = self.snapshot(("e",))
-            self._look = _Look(self.encoder(data[0]), buffers)
-        if turn.name == "e" and self._look is not None:
-            more["before"] = self._look.before
-        super().play(turn, data, **more)
-        if turn.name == "e":
-            self._look = None
+        """Play the turn, unless its player must wait."""
+        if turn.name not in self.waiting:
+            super().play(turn, data, **more)
 
     def gate(self) -> frozenset[str]:
         """The names of the turns that are left out of the next batch: d, g or none."""

@@ -10,7 +10,7 @@ FILES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("datamodules/**/*.py"), RO
 
 INNER = {
     "zoo.gan", "zoo.engine", "zoo.types", "zoo.freezing", "zoo.dynamics", "zoo.stabilizers", "zoo.penalties",
-    "zoo.noise", "zoo.optim", "zoo.guard", "zoo.ranks", "zoo.schedules", "zoo.joining", "zoo.initial",
+    "zoo.noise", "zoo.optim", "zoo.guard", "zoo.ranks", "zoo.schedules", "zoo.initial",
     "zoo.resuming", "zoo.overhead", "zoo.encoded",
 }  # fmt: skip
 
@@ -21,7 +21,6 @@ ALLOWED = {
     "zoo": set(),
     "zoo.noise": set(),
     "zoo.optim": set(),
-    "zoo.joining": {"zoo.types"},
     "zoo.initial": set(),
     "zoo.ranks": set(),
     "zoo.schedules": {"zoo.described"},
@@ -43,7 +42,7 @@ ALLOWED = {
     },
     "zoo.gan": INNER - {"zoo.encoded", "zoo.gan", "zoo.overhead", "zoo.penalties", "zoo.ranks", "zoo.resuming"},
     "zoo.encoded": {"zoo.gan"},
-    "zoo.variants": INNER - {"zoo.engine", "zoo.initial", "zoo.joining", "zoo.overhead", "zoo.resuming"},
+    "zoo.variants": INNER - {"zoo.engine", "zoo.initial", "zoo.overhead", "zoo.resuming"},
     "zoo.redaction": set(),
     "zoo.runs": {"zoo.sealed"},
     "zoo.loggers": {"zoo.metrics", "zoo.redaction"},

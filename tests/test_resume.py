@@ -227,8 +227,6 @@ def test_from_the_best_checkpoint_the_same_run_comes_again(tmp_path: Path) -> No
 class Careless(MLPDiscriminator):
     """Draws from every global generator there is."""
 
-    samplewise = False
-
     def forward(self, x: torch.Tensor, labels: None = None) -> Any:
         x = nn.functional.dropout(x, 0.3)
         return super().forward(x + 0.1 * float(np.random.rand()) + 0.1 * random.random())

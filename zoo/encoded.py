@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo.gan import GAN
 
@@ -38,10 +37,3 @@ class EncodedGAN(GAN):
                 f"{name}: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
             )
         self.encoder = encoder
-
-    def generate_each(self, *latents: Tensor, labels: Tensor | None) -> tuple[Tensor, ...]:
-        """G of several z, each (N, latent_dim), with the same labels: in one pass, if G is `samplewise`."""
-        if not self._samplewise(self.generator):
-            return tuple(self.generate(z, labels) for z in latents)
-        repeated = None if labels is None else labels.repeat(len(latents))
-        return self.generate(torch.cat(latents), repeated).chunk(len(latents))

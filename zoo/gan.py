@@ -21,7 +21,6 @@ from zoo.engine import Engine, nothing
 from zoo.freezing import Snapshot, buffers_kept, evaluating, frozen, own_buffers
 from zoo.guard import Policy
 from zoo.initial import InitFrom
-from zoo.joining import samplewise, split
 from zoo.noise import Noise
 from zoo.optim import Adam
 from zoo.schedules import Schedule
@@ -117,7 +116,6 @@ class GAN(Engine):
             )
         self.ema_decay = ema_decay
         self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
-        self._joins: dict[nn.Module, bool] = {}
 
     # Level 1: the loss table.
 
@@ -219,40 +217,23 @@ class GAN(Engine):
         judge: nn.Module | None = None,
         *,
         shared: bool = False,
-        both: bool = False,
     ) -> Critic:
         """The critic that terms are given: it knows what goes with the batch's images.
 
-        With `shared`, the batch's own images are scored once, whoever asks. With `both`, as on D's turn, its real and
-        fake images take one pass, if D is `samplewise`; fakes that lead back to G would make gradients of both.
+        With `shared`, the batch's own images are scored once, whoever asks.
         """
         said: dict[Role, Verdict] = {}
-        joined = both and self._samplewise(self.discriminator if judge is None else judge)
 
         def critic(x: Tensor, role: Role) -> Verdict:
-            own = x is getattr(batch, role, None)
+            own = shared and x is getattr(batch, role, None)
             if own and role in said:
-                return said[role] if shared else said.pop(role)
-            if own and role == "real" and joined:
-                verdict, said["fake"] = self._score_both(batch, state, judge)
-            else:
-                verdict = self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
-            if own and shared:
+                return said[role]
+            verdict = self.critic(x, *self.given(batch, role), role=role, state=state, judge=judge)
+            if own:
                 said[role] = verdict
             return verdict
 
         return critic
-
-    def _score_both(self, batch: Batch, state: State | None, judge: nn.Module | None) -> list[Verdict]:
-        images = [self._perturbed(batch.real, "real"), self._perturbed(batch.fake, "fake")]
-        given = zip(self.given(batch, "real"), self.given(batch, "fake"), strict=True)
-        verdict = self._score(torch.cat(images), tuple(torch.cat(pair) for pair in given), state, judge)
-        return split(verdict, [len(x) for x in images])
-
-    def _samplewise(self, judge: nn.Module) -> bool:
-        if judge not in self._joins:
-            self._joins[judge] = samplewise(judge)
-        return self._joins[judge]
 
     def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch:
         """Real images and, with `samples`, as many new fakes; with `graph`, these lead back to the generator."""
@@ -274,7 +255,7 @@ class GAN(Engine):
 
         def terms() -> Terms:
             batch = dealt or self.deal(data, graph=turn.side == "g", samples=turn.samples)
-            return turn.terms(self.bind(batch, both=turn.side == "d"), batch)
+            return turn.terms(self.bind(batch), batch)
 
         self.move(turn, terms, **more)
 

@@ -44,7 +44,6 @@ class Autoencoder(Described, nn.Module):
     """
 
     energy = True
-    samplewise = True
     num_classes: int | None = None
 
     def __init__(

@@ -26,7 +26,6 @@ class Generator(Described, nn.Module):
     A subclass sets `net`, which maps (N, input_dim) to (N, *image_shape).
     """
 
-    samplewise = True  # each z is mapped by itself, but for what its layers do
     net: nn.Module
 
     def __init__(self, image_shape: Sequence[int], latent_dim: int, num_classes: int | None) -> None:
@@ -59,7 +58,6 @@ class Discriminator(Described, nn.Module):
     """
 
     energy = False
-    samplewise = True  # each sample is judged by itself, but for what its layers do
     trunk: nn.Module
 
     def __init__(self, image_shape: Sequence[int], hidden_dim: int, num_classes: int | None) -> None:

@@ -90,7 +90,6 @@ class PairDiscriminator(Described, nn.Module):
 
     energy = False
     paired = True
-    samplewise = True
 
     def __init__(
         self,

@@ -151,7 +151,7 @@ def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float)
 def _move(game: GAN, turn: Turn, data: Data, moving: dict[str, nn.Module], optimizers: dict[str, Adam]) -> None:
     """One step of a discriminator."""
     batch = game.deal(data, graph=False, samples=turn.samples)
-    loss = total(turn.terms(game.bind(batch, both=True), batch))
+    loss = total(turn.terms(game.bind(batch), batch))
     parameters = [p for name in turn.movers for p in moving[name].parameters() if p.requires_grad]
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
         parameter.grad = gradient
@@ -167,7 +167,7 @@ def _look(game: GAN, held: Data) -> tuple[float, float]:
     mine = [p for p in game.generator.parameters() if p.requires_grad]
     with buffers_kept(game.modules()):
         batch = game.deal(held, graph=False, samples=last["d"].samples)
-        last["d"].terms(game.bind(batch, both=True), batch)
+        last["d"].terms(game.bind(batch), batch)
         said = game.verdicts[last["d"].name]
         batch = game.deal(held, graph=True, samples=last["g"].samples)
         loss = total(last["g"].terms(game.bind(batch), batch))

@@ -128,7 +128,7 @@ def in_play(gan: GAN, data: Data) -> GAN:
     last = last_turns(game)
     for side, turn in last.items():
         batch = game.deal(data, graph=side == "g", samples=turn.samples)
-        loss = total(turn.terms(game.bind(batch, both=side == "d"), batch))
+        loss = total(turn.terms(game.bind(batch), batch))
         game.latest[f"loss/{turn.name}"] = loss.detach()
         mine = list(game.generator.parameters())
         if side == "g":

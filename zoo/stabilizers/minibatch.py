@@ -93,8 +93,6 @@ class MinibatchDiscrimination(Stabilizer):
 class _Head(nn.Module):
     """A linear layer on [f, o(f)], (N, in_features) to (N, 1): the one on f that was there, and one more on o."""
 
-    samplewise = False
-
     def __init__(self, head: nn.Linear, kernels: int, dims: int) -> None:
         super().__init__()
         self.head = head

@@ -120,7 +120,6 @@ class Dropout(Stabilizer):
 class _Random(nn.Module):
     """A layer that draws from the run's keyed noise."""
 
-    samplewise = False
     noise: Noise
 
 

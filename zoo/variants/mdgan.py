@@ -111,7 +111,7 @@ class MDGAN(EncodedGAN):
     def manifold_d_turn(self, critic: Critic, batch: Batch) -> Terms:
         """D1's terms: x against x̃."""
         batch = replace(batch, fake=self.rebuild(batch))
-        return self.d_turn(self.bind(batch, both=True), batch, "d1")
+        return self.d_turn(self.bind(batch), batch, "d1")
 
     def manifold_g_turn(self, critic: Critic, batch: Batch) -> Terms:
         """The terms of G and E: x̃ is near x and convinces D1."""
@@ -125,9 +125,8 @@ class MDGAN(EncodedGAN):
     def diffusion_d_turn(self, critic: Critic, batch: Batch) -> Terms:
         """D2's terms: x̃ against G(z)."""
         z = self.sample_latent(len(batch.real), batch.noise)
-        fake, rebuilt = self.generate_each(z, self.encoder(batch.real), labels=batch.labels)
-        batch = replace(batch, real=rebuilt, z=z, fake=fake)
-        return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator, both=True), batch, "d2")
+        batch = replace(batch, real=self.rebuild(batch), z=z, fake=self.generate(z, batch.labels))
+        return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator), batch, "d2")
 
     def diffusion_g_turn(self, critic: Critic, batch: Batch) -> Terms:
         """G's terms: G(z) convinces D2."""

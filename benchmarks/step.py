@@ -1,244 +1,184 @@
-"""What a step costs: the zoo inside `Trainer.fit`, a bare loop of the same mathematics, and other libraries.
+"""The cost of a training step: every configuration in `Trainer.fit`, and a plain loop of the same networks for three.
 
-python -m benchmarks.step [--variant NAME ...] [--backbone dcgan|resnet|mlp] [--peer-python PATH] [--fit STEPS]
-                          [--memory] [--json FILE], and sizes; README.md tells how to read it.
+    python -m benchmarks.step                  # nsgan, wgan_gp and mdgan: DCGAN of width 64, 32 px, batch 64
+    python -m benchmarks.step nsgan began --device cuda
+    python -m benchmarks.step nsgan wgan_gp mdgan --threads 2 --pairs 40
+
+Both sides of a pair are a round of `d_steps` batches, one after the other in one process; a ratio is the median over
+the pairs. The times are printed by `torch.utils.benchmark.Compare`, per batch.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from statistics import median
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+import yaml
 from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.utils.benchmark import Compare, Measurement, TaskSpec
 
-from benchmarks.fitting import Counting, Duel, Noise, quietly, trainer_for
-from benchmarks.flops import Cost
-from benchmarks.loops import LOOPS, Deal, Loop
-from benchmarks.machine import clock, facts, peaks, pin
-from benchmarks.memory import peak_memory
-from benchmarks.peers import KNOWN, Peer
-from benchmarks.setting import ENERGIES, Precision, Setting
-from benchmarks.statistics import Summary, summary
+from zoo.gan import GAN
 
-Row = dict[str, Any]
+CONFIGS = Path(__file__).parents[1] / "configs"
+Step = Callable[[Tensor], None]
+
+
+def build(spec: Any, **known: Any) -> Any:
+    """The objects of a configuration; `known` arguments, as image_shape, are given to the classes that take them."""
+    if isinstance(spec, list):
+        return [build(part, **known) for part in spec]
+    if not isinstance(spec, dict) or "class_path" not in spec:
+        return spec
+    module, _, name = spec["class_path"].rpartition(".")
+    cls = getattr(import_module(module), name)
+    given = {key: build(value, **known) for key, value in spec.get("init_args", {}).items()}
+    if issubclass(cls, torch.optim.Optimizer):
+        return partial(cls, **given)
+    taken = inspect.signature(cls).parameters
+    return cls(**{**{key: value for key, value in known.items() if key in taken}, **given})
+
+
+def game(config: str, shape: tuple[int, ...]) -> GAN:
+    """The game of a configuration of `configs/`."""
+    spec = yaml.safe_load((CONFIGS / f"{config}.yaml").read_text())["model"]
+    latent_dim = spec["init_args"]["generator"]["init_args"]["latent_dim"]
+    made: GAN = build(spec, image_shape=shape, latent_dim=latent_dim)
+    return made
+
+
+class Plain:
+    """A plain loop over copies of a game's networks, with its optimisers and its average of the generator."""
+
+    def __init__(self, gan: GAN) -> None:
+        nets = {name: deepcopy(net).train() for name, net in gan.named_children() if name != "generator_ema"}
+        self.nets = {name: net for name, net in nets.items() if any(True for _ in net.parameters())}
+        sides = {name: "d" if "discriminator" in name else "g" for name in self.nets}
+        self.optimizers = {name: gan.make_optimizer[sides[name]](net.parameters()) for name, net in self.nets.items()}
+        self.g, self.d = self.nets["generator"], self.nets["discriminator"]
+        self.average, self.latent_dim, self.steps = deepcopy(self.g), gan.latent_dim, 0
+
+    def move(self, loss: Tensor, *names: str) -> None:
+        """One step of these networks; no other network's gradients are computed."""
+        parameters = [p for name in names for p in self.nets[name].parameters()]
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        for name in names:
+            self.optimizers[name].step()
+        if "generator" in names:
+            with torch.no_grad():
+                torch._foreach_lerp_([*self.average.parameters()], [*self.g.parameters()], 0.001)
+
+    def fake(self, real: Tensor) -> Tensor:
+        """G of new latents."""
+        made: Tensor = self.g(torch.randn(len(real), self.latent_dim, device=real.device))
+        return made
+
+    def nsgan(self, real: Tensor) -> None:
+        """Both sides once."""
+        with torch.no_grad():
+            fake = self.fake(real)
+        self.move(F.softplus(-self.d(real)[0]).mean() + F.softplus(self.d(fake)[0]).mean(), "discriminator")
+        self.move(F.softplus(-self.d(self.fake(real))[0]).mean(), "generator")
+
+    def wgan_gp(self, real: Tensor) -> None:
+        """The critic once, and the generator on every fifth batch."""
+        with torch.no_grad():
+            fake = self.fake(real)
+        alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+        x = (alpha * real + (1 - alpha) * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(self.d(x)[0].sum(), x, create_graph=True)
+        penalty = 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        self.move(self.d(fake)[0].mean() - self.d(real)[0].mean() + penalty, "discriminator")
+        self.steps += 1
+        if self.steps % 5 == 0:
+            self.move(-self.d(self.fake(real))[0].mean(), "generator")
+
+    def mdgan(self, real: Tensor) -> None:
+        """D1; G and E; D2; G."""
+        d2, e = self.nets["diffusion_discriminator"], self.nets["encoder"]
+        with torch.no_grad():
+            rebuilt = self.g(e(real))
+        self.move(F.softplus(-self.d(real)[0]).mean() + F.softplus(self.d(rebuilt)[0]).mean(), "discriminator")
+        rebuilt = self.g(e(real))
+        adversarial = F.softplus(-self.d(rebuilt)[0]).mean()
+        self.move(F.mse_loss(rebuilt, real) + 0.01 * adversarial, "generator", "encoder")
+        with torch.no_grad():
+            rebuilt, fake = self.g(e(real)), self.fake(real)
+        self.move(F.softplus(-d2(rebuilt)[0]).mean() + F.softplus(d2(fake)[0]).mean(), "diffusion_discriminator")
+        self.move(F.softplus(-d2(self.fake(real))[0]).mean(), "generator")
+
+
+class Pairs:
+    """Batches for `Trainer.fit`: rounds of the game and of the plain step take turns, and their times are kept."""
+
+    def __init__(self, real: Tensor, plain: Step | None, per_round: int, pairs: int) -> None:
+        self.real, self.plain, self.per_round, self.pairs = real, plain, per_round, pairs
+        self.zoo: list[float] = []
+        self.bare: list[float] = []
+
+    def __len__(self) -> int:
+        return (self.pairs + 2) * self.per_round  # two rounds to warm up
+
+    def clock(self) -> float:
+        """Seconds, once the device is done."""
+        if self.real.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def __iter__(self) -> Iterator[tuple[Tensor]]:
+        for _ in range(self.pairs + 2):
+            began = self.clock()
+            for _ in range(self.per_round):
+                yield (self.real,)
+            self.zoo.append((self.clock() - began) / self.per_round)
+            began = self.clock()
+            for _ in range(self.per_round if self.plain else 0):
+                self.plain(self.real)  # type: ignore[misc]
+            self.bare.append((self.clock() - began) / self.per_round)
+
+
+def measure(config: str, device: str, batch: int, size: int, pairs: int) -> list[Measurement]:
+    """Times of a step in `Trainer.fit` and, where there is one, of the plain loop."""
+    gan = game(config, (3, size, size)).to(device)
+    plain = getattr(Plain(gan), config, None)
+    real = torch.rand(batch, 3, size, size, device=device) * 2 - 1
+    data = Pairs(real, plain, getattr(gan.dynamics, "d_steps", 1), pairs)
+    kind = "cpu" if device == "cpu" else "gpu"
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    Trainer(accelerator=kind, devices=1, max_epochs=1, **quiet).fit(gan, data)
+    found = {"zoo fit": data.zoo[2:], **({"plain loop": data.bare[2:]} if plain else {})}
+    about = {"label": f"a batch of {batch}, {device}", "sub_label": config, "num_threads": torch.get_num_threads()}
+    made = [Measurement(1, times, TaskSpec("", "", description=side, **about)) for side, times in found.items()]
+    line = f"{config}: {1000 * made[0].median:.1f} ms, {batch / made[0].median:.0f} images/s"
+    if plain:
+        ratio = median(a / b for a, b in zip(data.zoo[2:], data.bare[2:], strict=True))
+        line += f", {ratio:.3f} of the plain loop"
+    print(line, flush=True)
+    return made
 
 
 def main() -> None:
-    """Measure what is asked for, and print it as it comes."""
-    told = arguments()
-    pin(told.threads)
-    device = torch.device(told.device)
-    machine = facts(device)
-    print(", ".join(f"{k} {v}" for k, v in machine.items() if v is not None))
-    how = told.precision + (", compiled" if told.compile else "")
-    print(
-        f"{told.backbone}, batch {told.batch}; {how}; W&B {'offline' if told.wandb else 'off'}; medians [95 % interval]"
-    )
-    peak = 0.0
-    if told.backbone != "mlp":
-        rates = peaks(told.batch, told.width or 64, told.size, device, told.peak_seconds)
-        for name, rate in rates.items():
-            print(f"  {rate / 1e9:8.1f} GFLOP/s  {name}")
-        peak = max(rate for name, rate in rates.items() if name.startswith("conv"))
-    rows = []
-    for variant in told.variant or [v for v in LOOPS if told.backbone != "mlp" or v not in ENERGIES]:
-        setting = Setting(variant, told.backbone, told.width, told.size, told.batch, told.precision, told.compile)
-        row = {"variant": variant, **measure(setting, told, device, peak)}
-        rows.append(row)
-        show(row)
-    if told.json:
-        Path(told.json).write_text(json.dumps({"machine": machine, "told": vars(told), "rows": rows}, indent=1))
-
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step")
-    add = parser.add_argument
-    add("--variant", nargs="+", choices=list(LOOPS), help="all if left out")
-    add("--backbone", choices=("dcgan", "resnet", "mlp"), default="dcgan")
-    add("--width", type=int, help="of every network: 64, or the ring's own")
-    add("--size", type=int, default=32, help="pixels a side")
-    add("--batch", type=int, default=64)
-    add("--pairs", type=int, default=15, help="windows of each side, in turn")
-    add("--steps", type=int, help="in a window, a multiple of d_steps; about a second if left out")
-    add("--precision", choices=get_args(Precision), default="32-true", help="of both sides")
-    add("--compile", action="store_true", help="both sides' networks")
-    add("--threads", type=int, default=1)
-    add("--device", choices=("cpu", "cuda"), default="cpu")
-    add("--peak-seconds", type=float, default=0.5, help="to try each kernel for")
-    add("--peer-python", help="an interpreter that has torchgan and torch-mimicry")
-    add("--fit", type=int, default=0, metavar="STEPS", help="also time a whole fit of so many steps")
-    add("--memory", action="store_true", help="also the peak memory of fresh processes")
-    add("--wandb", action="store_true", help="log to an offline run too")
-    add("--json", help="file for all numbers")
-    return parser.parse_args()
-
-
-def measure(setting: Setting, told: argparse.Namespace, device: torch.device, peak: float) -> Row:
-    """One variant."""
-    zoo_cost, bare_cost = costs(replace(setting, compile=False), device)
-    loop = setting.loop(device=device)
-    batches = iter(Deal(setting.data(), setting.batch, device))
-
-    def bare(steps: int) -> float:
-        began = clock(device)
-        for _ in range(steps):
-            with setting.autocast(device):
-                loop.step(next(batches))
-        return clock(device) - began
-
-    rivals: dict[str, Callable[[int], float]] = {"bare": bare}
-    peers, refused = find_peers(setting, told)
-    rivals |= {name: peer.play for name, peer in peers.items()}
-    bare(2 * setting.d_steps)
-    steps = told.steps or setting.d_steps * max(1, round(setting.d_steps / bare(setting.d_steps) / setting.d_steps))
-    if steps % setting.d_steps:
-        raise ValueError(f"--steps {steps} is no multiple of {setting.variant}'s d_steps, {setting.d_steps}")
-    duel = Duel(rivals, steps=steps, pairs=told.pairs, warmup=max(3 * setting.d_steps, 5), device=device)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_for(setting, Path(folder), [duel], device=device, wandb=told.wandb)
-        with quietly():
-            trainer.fit(setting.gan(), datamodule=Noise(setting))
-    for peer in peers.values():
-        peer.close()
-    seconds = {name: [value / steps for value in values] for name, values in duel.seconds.items()}
-    row = compared(seconds, zoo_cost, bare_cost, setting.d_steps, peak)
-    row |= {"steps": steps, "refused": refused}
-    row["peers"] = {
-        name: {
-            "ms": told_of([1e3 * s for s in seconds[name]]),
-            "ratio": told_of([p / z for p, z in zip(seconds[name], seconds["zoo"], strict=True)]),
-            "gflops": peer.cost["flops"] / 1e9,
-        }
-        for name, peer in peers.items()
-    }
-    if told.fit:
-        row["fit"] = whole_fits(setting, told, device)
-    if told.memory:
-        row["memory"] = {side: peak_memory(side, setting, told.threads) for side in ("zoo", "bare")}
-    return row
-
-
-def compared(seconds: dict[str, list[float]], zoo: Cost, bare: Cost, d_steps: int, peak: float) -> Row:
-    """The zoo beside the bare loop."""
-    pairs = list(zip(seconds["zoo"], seconds["bare"], strict=True))
-    rate = zoo.total / d_steps / summary(seconds["zoo"]).median
-    return {
-        "zoo_ms": told_of([1e3 * z for z, _ in pairs]),
-        "bare_ms": told_of([1e3 * b for _, b in pairs]),
-        "ratio": told_of([z / b for z, b in pairs]),
-        "over_ms": told_of([1e3 * (z - b) for z, b in pairs]),
-        "gflops": [zoo.total / d_steps / 1e9, bare.total / d_steps / 1e9],
-        "launches": [zoo.launches.total() / d_steps, bare.launches.total() / d_steps],
-        "rate": rate,
-        "of_peak": rate / peak if peak else None,
-    }
-
-
-def costs(setting: Setting, device: torch.device) -> tuple[Cost, Cost]:
-    """Of a round of the zoo in a trainer, and of the bare loop; dealing the data is not counted."""
-    counting = Counting(setting.d_steps)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_for(setting, Path(folder), [counting], device=device, evaluation=False)
-        with quietly():
-            trainer.fit(setting.gan(), datamodule=Noise(setting))
-    loop = setting.loop(device=device)
-    batches = iter(Deal(setting.data(), setting.batch, device))
-    first, second = ([next(batches) for _ in range(setting.d_steps)] for _ in range(2))
-    with setting.autocast(device):
-        for real in first:
-            loop.step(real)
-        with Cost() as cost:
-            for real in second:
-                loop.step(real)
-    return counting.cost, cost
-
-
-def find_peers(setting: Setting, told: argparse.Namespace) -> tuple[dict[str, Peer], dict[str, str]]:
-    """The libraries that can do it, each with the zoo's layers and with torch's own; and why the others cannot."""
-    peers, refused = {}, {}
-    for library, variants in KNOWN.items() if told.peer_python else ():
-        if setting.variant in variants:
-            for plain in (False, True):
-                name = f"{library}, {'torch' if plain else 'zoo'} layers"
-                try:
-                    peers[name] = Peer(told.peer_python, library, setting, plain=plain, threads=told.threads)
-                except RuntimeError as error:
-                    refused[name] = str(error)
-    return peers, refused
-
-
-def whole_fits(setting: Setting, told: argparse.Namespace, device: torch.device) -> Row:
-    """`Trainer.fit` from its call to its return, against the bare loop with data and a log, in turn."""
-    seconds: dict[str, list[float]] = {"zoo": [], "bare": []}
-    for _ in range(told.pairs):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            gan, data = setting.gan(), Noise(setting)
-            trainer = trainer_for(setting, folder, device=device, wandb=told.wandb, evaluation=False, steps=told.fit)
-            with quietly():
-                began = clock(device)
-                trainer.fit(gan, datamodule=data)
-                seconds["zoo"].append(clock(device) - began)
-            loop = setting.loop(device=device)
-            began = clock(device)
-            bare_fit(setting, loop, told.fit, folder / "bare.jsonl", trainer, device)
-            seconds["bare"].append(clock(device) - began)
-    ratio = [z / b for z, b in zip(seconds["zoo"], seconds["bare"], strict=True)]
-    return {"steps": told.fit, "ratio": told_of(ratio)} | {side: told_of(values) for side, values in seconds.items()}
-
-
-def bare_fit(setting: Setting, loop: Loop, steps: int, log: Path, trainer: Trainer, device: torch.device) -> None:
-    """All of a run by hand: the data, the steps, and a row of the log as often as the trainer writes one."""
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    with log.open("w") as file:
-        for count, real in enumerate(Deal(setting.data(), setting.batch, device), 1):
-            with setting.autocast(device):
-                loop.step(real)
-            if count % every == 0:
-                print(json.dumps({k: v.item() for k, v in loop.losses.items()}), file=file, flush=True)
-            if count == steps:
-                return
-
-
-def told_of(values: list[float]) -> Row:
-    """For the file: the summary and all values."""
-    return {**vars(summary(values)), "values": values}
-
-
-def show(row: Row) -> None:
-    """A few lines."""
-
-    def words(told: Row, unit: str = "") -> str:
-        return f"{Summary(**{k: v for k, v in told.items() if k != 'values'})}{unit}"
-
-    zoo, bare = row["gflops"]
-    print(f"{row['variant']}: zoo {words(row['zoo_ms'], ' ms')}, bare {words(row['bare_ms'], ' ms')}")
-    print(
-        f"  zoo / bare {words(row['ratio'])}, over it {words(row['over_ms'], ' ms')}; windows of {row['steps']} steps"
-    )
-    launches = "launches {:g}, bare {:g}".format(*row["launches"])
-    print(f"  {zoo:.3f} GFLOP, bare {bare:.3f}, ratio {zoo / bare:.4f}; {launches}")
-    of_peak = "" if row["of_peak"] is None else f", {row['of_peak']:.0%} of the convolution peak"
-    print(f"  {row['rate'] / 1e9:.1f} GFLOP/s{of_peak}")
-    for name, peer in row["peers"].items():
-        print(f"  {name}: {words(peer['ms'], ' ms')}, {peer['gflops']:.3f} GFLOP; / zoo {words(peer['ratio'])}")
-    for name, why in row["refused"].items():
-        print(f"  {name}: did not run: {why}")
-    if "fit" in row:
-        fit = row["fit"]
-        print(f"  fit of {fit['steps']} steps: {words(fit['zoo'], ' s')}, bare {words(fit['bare'], ' s')}, ratio "
-              f"{words(fit['ratio'])}")  # fmt: skip
-    if "memory" in row:
-        (z, z0), (b, b0) = row["memory"]["zoo"], row["memory"]["bare"]
-        print(f"  peak memory {z:.0f} MB, bare {b:.0f}: ratio {z / b:.3f}; after the imports {z0:.0f} and {b0:.0f}, "
-              f"from there on {z - z0:.0f} and {b - b0:.0f}")  # fmt: skip
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="*", default=["nsgan", "wgan_gp", "mdgan"], help="names in configs/")
+    parser.add_argument("--device", nargs="*", default=["cpu"], help="cpu, cuda")
+    for name, default in (("threads", 1), ("batch", 64), ("size", 32), ("pairs", 20)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    sizes = (asked.batch, asked.size, asked.pairs)
+    Compare([made for d in asked.device for config in asked.configs for made in measure(config, d, *sizes)]).print()
 
 
 if __name__ == "__main__":

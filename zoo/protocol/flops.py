@@ -32,7 +32,7 @@ def flops_per_image(gan: GAN, data: LightningDataModule) -> float:
         return (images,) if classes is None else (images, torch.randint(classes, (size,), generator=generator))
 
     dealt: Any = [batch() for _ in range(getattr(gan.dynamics, "d_steps", 1))]
-    count = _Count()
+    count = FlopCount()
     with unheard():
         trainer = Trainer(
             accelerator="cpu", max_steps=len(dealt), callbacks=[_Counting(count)], logger=False,
@@ -42,7 +42,7 @@ def flops_per_image(gan: GAN, data: LightningDataModule) -> float:
     return count.flops / (len(dealt) * size)
 
 
-class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up FLOPs by torch's own table; torch's own counter cannot follow autograd.grad(create_graph=True)."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Counting(Callback):
-    def __init__(self, count: _Count) -> None:
+    def __init__(self, count: FlopCount) -> None:
         self.count, self.counted = count, ExitStack()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:

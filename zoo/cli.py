@@ -8,7 +8,8 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
@@ -34,6 +35,7 @@ from zoo.callbacks.record import RunRecord, command
 from zoo.cli_classes import build, link_classes
 from zoo.cli_errors import explain, first_line, no_memory
 from zoo.cli_files import check_files, config_files, refuse_impossible, settings, variant_first, whereabouts, with_files
+from zoo.cli_model import network_arguments, objectives_of, optimizer_words, with_optimizers
 from zoo.cli_news import hush, print_anything
 from zoo.gan import GAN
 from zoo.loggers import MetricsLog, import_wandb
@@ -47,7 +49,7 @@ DEFAULT_CALLBACKS: dict[str, type[Callback]] = {
 }  # fmt: skip
 CallbackName = Literal["progress", "samples", "quality", "diagnostics", "checkpoints"]
 ROOT = Path(__file__).parent.parent
-set_loader("gan-zoo", lambda text: cli_files.renamed(get_loader("yaml")(text)), (yaml.YAMLError,))
+set_loader("gan-zoo", lambda text: with_optimizers(cli_files.renamed(get_loader("yaml")(text))), (yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):
@@ -148,7 +150,10 @@ class ZooCLI(LightningCLI):
         parser.add_argument("--without", type=list[CallbackName], default=[], help="Default callbacks to leave out.")
         parser.add_lightning_class_args(Budget, "budget")
         parser.add_lightning_class_args(Patience, "patience")
-        for network in ("generator", "discriminator", "diffusion_discriminator", "encoder"):
+        objectives = list(variants().values())
+        with suppress(ValueError, OSError):  # said when the words are parsed
+            objectives += objectives_of(_resolved(Parser.words, self.subcommands()))
+        for network in network_arguments(objectives):
             target = f"model.init_args.{network}.init_args"
             parser.link_arguments("data", f"{target}.image_shape", compute_fn=_image_shape)
             if network != "generator":
@@ -158,8 +163,7 @@ class ZooCLI(LightningCLI):
         """Look at the files first: what the parser says of them names none."""
         parsers = getattr(self, "_subcommand_parsers", {})
         try:
-            words = with_files(sys.argv[1:] if args is None else args, parsers)
-            Parser.words = words = variant_first(_completed(words))
+            Parser.words = words = _resolved(sys.argv[1:] if args is None else args, parsers)
             reader = next((parsers[word] for word in words if word in parsers), parser)
             check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
@@ -167,7 +171,7 @@ class ZooCLI(LightningCLI):
                     _check_source(place, ref)
         except (ValueError, OSError) as error:
             parser.exit(2, f"error: {first_line(error)}\n")
-        self.config = parser.parse_args(words)
+        self.config = parser.parse_args(optimizer_words(words))
         seed = self.config[self.config.subcommand].seed_everything if "subcommand" in self.config else None
         if type(seed) is int and not 0 <= seed < 2**32:
             parser.error(f"seed_everything: must lie in [0, 2**32), got {seed}")
@@ -357,6 +361,11 @@ _SHORT_NAMES = {  # Lightning has classes of the same names
     "CSVLogger": "zoo.loggers.CSVLogger",
     "EarlyStopping": "zoo.callbacks.EarlyStopping",
 }
+
+
+def _resolved(words: Sequence[str], commands: Container[str]) -> list[str]:
+    """A command line with the files of its names and its checkpoint, the variant's first."""
+    return variant_first(_completed(with_files(words, commands)))
 
 
 def _completed(words: Sequence[str]) -> list[str]:

@@ -120,7 +120,7 @@ def variant_first(words: Sequence[str]) -> list[str]:
     """
     made = list(words)
     at = [i + 1 for i, word in enumerate(made[:-1]) if word in {"-c", "--config"}]
-    models = {i: _model(Path(made[i])) for i in at}
+    models = {i: model_section(Path(made[i])) for i in at}
     early = list(takewhile(lambda i: "class_path" not in models[i], at))
     waiting = [i for i in early if "init_args" in models[i]]
     if not waiting or any(word.partition("=")[0] == "--model" for word in made):
@@ -133,7 +133,7 @@ def variant_first(words: Sequence[str]) -> list[str]:
     return made
 
 
-def _model(file: Path) -> dict[str, Any]:
+def model_section(file: Path) -> dict[str, Any]:
     """The section model of a file; empty for a file without one."""
     model = read_file(file).get("model") if file.is_file() else None
     return {"class_path": model} if isinstance(model, str) else model if isinstance(model, dict) else {}

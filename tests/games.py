@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.gan import GAN
+from zoo.types import Batch, Output, Role, State
 
 
 def points(batches: int = 4, n: int = 8, *, seed: int = 0, dtype=torch.float32) -> list[tuple[Tensor]]:
@@ -47,6 +48,11 @@ def fit(gan: GAN, data: list, *, ckpt_path: str | None = None, **kwargs: Any) ->
     made = trainer(**kwargs)
     made.fit(gan, DataLoader(data, batch_size=None), ckpt_path=ckpt_path)
     return made
+
+
+def score(gan: GAN, x: Tensor, *, role: Role = "fake", state: State | None = None) -> Output:
+    """D's output on x, as the losses get it."""
+    return gan.bind(Batch(x, None, x, x, gan.noise), state=state)(x, role)
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:

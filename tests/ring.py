@@ -47,7 +47,7 @@ def play(method: str, seed: int) -> Run:
     trainer(max_epochs=-1, max_steps=METHODS[method][0]).fit(gan, datamodule=data)
     seconds = time.monotonic() - started
     modes = mode_coverage(gan.sample(2500, seed=seed), data.centres, data.sigma)
-    return Run(seed, modes, sum(p.numel() for d in gan.judges() for p in d.parameters()), gan.steps, seconds)
+    return Run(seed, modes, sum(p.numel() for d in gan.discriminators() for p in d.parameters()), gan.steps, seconds)
 
 
 def play_all(method: str, seeds: Iterable[int] = range(5)) -> list[Run]:

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 import zoo
-from tests.games import required, same, snapshot
+from tests.games import required, same, score, snapshot
 from zoo.cli import ROOT, main
 from zoo.gan import GAN
 from zoo.hub.export import export
@@ -105,7 +105,7 @@ def test_sizes_and_channels_come_from_the_data(config: Path) -> None:
     cli = parsed(ROOT / "configs/wgan_gp.yaml", config)
     shape = cli.datamodule.image_shape
     assert tuple(cli.model.sample(2).shape[1:]) == shape
-    assert cli.model.critic(torch.zeros(3, *shape)).score.shape == (3,)
+    assert score(cli.model, torch.zeros(3, *shape)).score.shape == (3,)
     assert "image_shape" not in config.read_text()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.games import fit, networks, points, same, snapshot
+from tests.games import fit, networks, points, same, score, snapshot
 from zoo.dynamics import (
     Alternating,
     Balanced,
@@ -17,6 +17,7 @@ from zoo.dynamics import (
     Simultaneous,
     Unrolled,
 )
+from zoo.dynamics.simultaneous import scored_once
 from zoo.gan import GAN
 from zoo.types import total
 from zoo.variants.minimax import MinimaxGAN
@@ -136,7 +137,7 @@ def test_at_zero_it_is_the_plain_dynamics_bit_for_bit(objective, special, plain)
 @pytest.mark.parametrize(("objective", "plain"), [("minimax", MinimaxGAN), ("non_saturating", NSGAN)])
 def test_unrolled_gan_at_zero_is_the_plain_game(objective: str, plain: type[GAN]) -> None:
     a = UnrolledGAN(*networks(), objective=objective, dynamics=Unrolled(0))
-    b = plain(*networks(), g_optimizer=a._makers["g"], d_optimizer=a._makers["d"])
+    b = plain(*networks(), g_optimizer=a.make_optimizer["g"], d_optimizer=a.make_optimizer["d"])
     for gan in (a, b):
         fit(gan, points(5))
     assert same(snapshot(a.generator), snapshot(b.generator))
@@ -237,7 +238,7 @@ def test_layers_of_d_that_share_a_weight_share_it_in_the_unrolled_steps(freeze: 
     assert torch.equal(state["first.shift"], tied.first.shift)
     assert tied.second.weight is tied.third.weight is tied.first.weight is before
     assert torch.equal(twin.first.weight, tied.first.weight) == freeze
-    torch.testing.assert_close(gan.critic(batch.real, state=state).score, twin(batch.real))
+    torch.testing.assert_close(score(gan, batch.real, state=state).score, twin(batch.real))
 
 
 @pytest.mark.parametrize("lr", [0.1, None])
@@ -278,7 +279,7 @@ def test_consensus_in_the_weights_against_finite_differences() -> None:
     def look() -> tuple[list[dict[str, Tensor]], Tensor]:
         gan.noise.begin(0)
         batch = gan.deal(data[0], graph=True)
-        critic = gan.bind(batch, shared=True)
+        critic = scored_once(gan.bind(batch), batch)
         terms = [t.terms(critic, batch) for t in turns]
         own = [torch.autograd.grad(total(t), p, retain_graph=True) for t, p in zip(terms, parameters, strict=True)]
         return terms, sum(g.square().sum() for side in own for g in side) / 2
@@ -327,11 +328,11 @@ class Fixed(NSGAN):
         self.__dict__.setdefault("moved", []).append(turn.name)
         real = torch.where(torch.arange(8) < 8 * self.share, 1.0, -1.0)
         kind = "real" if turn.side == "d" else "fake"
-        self.verdicts[turn.name] = {"real": None, "fake": None} | self.verdicts[turn.name]
+        self.outputs[turn.name] = {"real": None, "fake": None} | self.outputs[turn.name]
         score = real if kind == "real" else torch.zeros(8)
-        object.__setattr__(self.verdicts[turn.name][kind], "score", score)
+        object.__setattr__(self.outputs[turn.name][kind], "score", score)
         if kind == "real":
-            object.__setattr__(self.verdicts[turn.name]["fake"], "score", torch.zeros(8))
+            object.__setattr__(self.outputs[turn.name]["fake"], "score", torch.zeros(8))
 
 
 @pytest.mark.parametrize(("share", "moves"), [(0.25, "dg" + "ddd"), (0.75, "dg" + "dgdgdg"), (1.0, "dg" + "ggg")])

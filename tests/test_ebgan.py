@@ -80,7 +80,7 @@ def test_the_term_is_the_generators_only_and_nothing_at_weight_zero() -> None:
         runs[weight] = gan
     assert "loss/g/pulling_away" not in runs[0.0].latest
     latest = runs[0.1].latest
-    code = pulling_away(runs[0.1].verdicts["g"]["fake"].features["code"])
+    code = pulling_away(runs[0.1].outputs["g"]["fake"].features["code"])
     assert latest["loss/g/pulling_away"].item() == pytest.approx(0.1 * code.item(), rel=1e-5)
     assert "loss/d/pulling_away" not in latest
     assert not same(snapshot(runs[0.0]), snapshot(runs[0.1]))

@@ -18,7 +18,7 @@ from zoo.freezing import frozen
 from zoo.gan import GAN
 from zoo.optim import Adam
 from zoo.stabilizers import GradientPenalty, HistoricalAveraging, SpectralNorm, VirtualBatchNorm, WeightClip
-from zoo.types import Turn, Verdict, total
+from zoo.types import Output, Turn, total
 from zoo.variants.mdgan import MDGAN
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.regularized_gan import RegularizedGAN
@@ -158,8 +158,8 @@ def test_reconstructions_are_pushed_towards_the_data_side_of_d() -> None:
     batch = gan.deal((torch.randn(2, 2),), graph=True)
     logits = torch.tensor([0.0, log(3)], requires_grad=True)
 
-    def critic(x: Tensor, role: str) -> Verdict:
-        return Verdict(torch.zeros(2) if x is batch.fake else logits, {})
+    def critic(x: Tensor, role: str) -> Output:
+        return Output(torch.zeros(2) if x is batch.fake else logits, {})
 
     (slope,) = torch.autograd.grad(total(gan.g_turn(critic, batch)), logits)
     assert slope.tolist() == pytest.approx([-0.1, -0.05])
@@ -224,7 +224,7 @@ def test_before_a_perfect_autoencoder_d1_cannot_do_better_than_chance() -> None:
     x = torch.randn(6, 2)
     gan = MDGAN(Matrix(), Logit(3.0, 4.0), Logit(1.0, 1.0), Matrix())
     terms_of(gan, "d1", x)
-    assert torch.equal(gan.verdicts["d1"]["real"].score, gan.verdicts["d1"]["fake"].score)
+    assert torch.equal(gan.outputs["d1"]["real"].score, gan.outputs["d1"]["fake"].score)
     gan.discriminator.w.data.zero_()
     loss = terms_of(gan, "d1", x)["adversarial"]
     assert loss.item() == pytest.approx(2 * log(2))

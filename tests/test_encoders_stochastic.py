@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from tests.games import fit, networks, points, same, snapshot
 from tests.test_encoders import Logit, Matrix, encoder, gradients, mdgan, terms_of
 from zoo.backbones import Encoder, MLPDiscriminator, PairDiscriminator
-from zoo.dynamics import Alternating, Consensus
+from zoo.dynamics import Consensus
 from zoo.gan import GAN
 from zoo.stabilizers import FeatureMatching, GradientPenalty
-from zoo.types import Turn, Verdict, total
+from zoo.types import Output, Turn, total
 from zoo.variants.ali import ALI
 from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.vae_gan import VAEGAN
@@ -118,7 +118,7 @@ def test_swapping_the_pairs_swaps_the_losses() -> None:
     swapped = {"real": scores["fake"], "fake": scores["real"]}
 
     def losses(said: dict[str, Tensor]) -> list[float]:
-        return [total(turn.terms(lambda x, role: Verdict(said[role], {}), batch)).item() for turn in gan.turns()]
+        return [total(turn.terms(lambda x, role: Output(said[role], {}), batch)).item() for turn in gan.turns()]
 
     d, g = losses(scores)
     assert losses(swapped) == pytest.approx([g, d])
@@ -286,48 +286,7 @@ def test_who_is_too_far_ahead_waits(real: float, fake: float, waits: set[str]) -
     assert gan.steps == 1
 
 
-class LooksAgain(VAEGAN):
-    """Every turn computes for itself what it needs."""
-
-    def play(self, turn: Turn, data, **more) -> None:
-        if turn.name not in self.waiting:
-            GAN.play(self, turn, data)
-
-
-@pytest.mark.parametrize("g_steps", [1, 2])
-@pytest.mark.parametrize("reconstructions", [False, True])
-def test_one_look_at_the_data_is_as_good_as_three(reconstructions: bool, g_steps: int) -> None:
-    states, looks = [], []
-    for kind in (VAEGAN, LooksAgain):
-        torch.manual_seed(0)
-        e = Encoder((2,), 6, width=4, norm="batch", stochastic=True)
-        seen: list[int] = []
-        e.register_forward_hook(lambda *_, seen=seen: seen.append(1))
-        dynamics = Alternating(g_steps=g_steps)
-        gan = kind(*networks(), e, gamma=0.1, reconstructions=reconstructions, dynamics=dynamics)
-        fit(gan, points(3))
-        states.append(snapshot(gan))
-        looks.append(len(seen) / 3)
-    assert same(*states)
-    assert looks == [g_steps, reconstructions + 2 * g_steps]
-
-
-def test_a_batch_that_was_cut_short_is_not_looked_at_again() -> None:
-    gan, seen = vae_gan(), []
-
-    def fails(*_) -> None:
-        raise RuntimeError("cut short")
-
-    gan.e_turn = fails
-    with pytest.raises(RuntimeError, match="cut short"):
-        fit(gan, points(1))
-    del gan.e_turn
-    gan.encoder.register_forward_hook(lambda *_: seen.append(1))
-    fit(gan, points(1))
-    assert seen == [1]
-
-
-def test_what_the_encoder_saw_is_forgotten_with_a_move_that_is_left_out() -> None:
+def test_what_the_encoder_saw_is_forgotten_with_a_move_that_is_skipped() -> None:
     e = Encoder((2,), 6, width=4, norm="batch", stochastic=True)
     gan = VAEGAN(*networks(), e, nonfinite="skip")
     gan.prior_loss = lambda mean, log_variance: mean.sum() * torch.nan
@@ -335,7 +294,7 @@ def test_what_the_encoder_saw_is_forgotten_with_a_move_that_is_left_out() -> Non
     with pytest.warns(UserWarning, match="the move of e at 0 kimg: the term prior is nan"):
         fit(gan, points(1))
     assert same(before, snapshot(e))
-    assert gan.left_out == 1
+    assert gan.skipped == 1
 
 
 def test_likelihood_does_not_move_a_waiting_discriminator_or_its_statistics() -> None:

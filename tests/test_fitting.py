@@ -43,7 +43,7 @@ def test_a_run_from_python_is_a_run(tmp_path: Path) -> None:
     assert not gan.training
     loaded = zoo.load(run / "last.ckpt")
     assert torch.equal(loaded.sample(4, seed=1), gan.sample(4, seed=1))
-    assert loaded.stabilizers[1].until_kimg == 3
+    assert loaded.stabilizers[0].until_kimg == 3
     (run / "config.yaml").write_text("variant: wgan_gp  # with settings of a command line\n")
     left_out = (name for name in ["diagnostics", "samples"])
     again = zoo.fit(loaded, Digits(image_size=8), kimg=0.8, resume=run, without=left_out, **SMALL)

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -12,7 +13,7 @@ from zoo.backbones import Autoencoder, DCGANDiscriminator, MLPGenerator
 from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
 from zoo.stabilizers import GradientPenalty, InstanceNoise, SpectralNorm, WeightClip
-from zoo.types import Turn
+from zoo.types import Batch, Critic, Output, Terms, Turn
 from zoo.variants.began import BEGAN
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.wgan import WGAN
@@ -319,7 +320,7 @@ def test_who_does_not_move_is_frozen_before_the_forward_pass() -> None:
 
     gan.discriminator.register_forward_pre_hook(note)
     fit(gan, points(1))
-    assert wanted == [[True, False], [False, True]]
+    assert wanted == [[True, False], [True, False], [False, True]]
 
 
 def test_a_wholly_frozen_player_stands_still() -> None:
@@ -335,7 +336,7 @@ def test_scores_reach_the_losses_in_full_precision() -> None:
     """In bfloat16 scores near 10 are 1/16 apart."""
     gan = WGAN(*networks())
     fit(gan, points(1), precision="bf16-mixed")
-    assert gan.verdicts["d"]["real"].score.dtype == gan.latest["loss/d"].dtype == torch.float32
+    assert gan.outputs["d"]["real"].score.dtype == gan.latest["loss/d"].dtype == torch.float32
     gan = WGANGP(*networks(), dynamics=Alternating())
     fit(gan, points(1), precision="bf16-mixed")
     assert gan.latest["loss/d/gradient_penalty"].dtype == torch.float32
@@ -364,20 +365,55 @@ def test_a_compiled_game_is_the_same_game() -> None:
         ({"dynamics": GradientRegularized(0.5)}, "GradientRegularized"),
     ],
 )
-def test_what_differentiates_twice_is_not_compiled(changes, culprit: str) -> None:
+def test_a_double_backward_pass_is_not_compiled(changes, culprit: str) -> None:
     with pytest.raises(ValueError, match=f"NSGAN: compile cannot be used with {culprit}"):
         NSGAN(*networks(), compile=True, **changes)
 
 
-def test_attributes_are_set_as_in_any_module() -> None:
-    gan = NSGAN(*networks())
-    gan.steps = 3
-    gan.failure = None
-    assert (gan.steps, gan.failure) == (3, None)
-    gan.failure = nn.Parameter(torch.zeros(2))
-    assert "failure" in dict(gan.named_parameters())
-    assert "failure" not in gan.__dict__
-    with pytest.raises(TypeError, match="generator"):
-        gan.generator = 3
-    gan.generator = None
-    assert "generator" not in dict(gan.named_children())
+class Relativistic(GAN):
+    """Both scores in each loss (Jolicoeur-Martineau 2019, equation 6)."""
+
+    def d_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return F.softplus(d_fake - d_real).mean()
+
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
+        return {"adversarial": F.softplus(critic(batch.real, "real").score - fake.score).mean()}
+
+
+def test_a_loss_of_both_scores_needs_no_g_loss_and_no_gradient_of_d() -> None:
+    """G's gradient is that of its loss worked out by hand; D's parameters have none."""
+    gan = Relativistic(*networks())
+    gan.noise.begin(0)
+    turn, data = gan.turns()[1], points(1)[0]
+    gan.gradients(turn, lambda: gan.terms(turn, data))
+    found = [p.grad.clone() for p in gan.generator.parameters()]
+    assert all(p.grad is None for p in gan.discriminator.parameters())
+    gan.noise.begin(0)
+    fake = gan.generator(gan.noise.normal(8, 6))
+    loss = -F.logsigmoid(gan.discriminator(fake)[0] - gan.discriminator(data[0])[0]).mean()
+    torch.testing.assert_close(found, list(torch.autograd.grad(loss, [*gan.generator.parameters()])))
+    fit(gan, points(2))
+    assert gan.steps == 2
+
+
+def test_a_missing_loss_is_named() -> None:
+    class Half(GAN):
+        def d_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+            return (d_fake - d_real).mean()
+
+    with pytest.raises(TypeError, match="Half: define g_loss, or override g_terms"):
+        Half(*networks())
+
+
+def test_settings_follow_the_side_of_the_turn_and_not_the_name_of_the_player() -> None:
+    class Decoder(NSGAN):
+        def turns(self) -> tuple[Turn, ...]:
+            return super().turns()[0], Turn("g", ("decoder",), self.g_turn, side="g")
+
+        def players(self) -> dict[str, nn.Module]:
+            return {"d": self.discriminator, "decoder": self.generator}
+
+    gan = Decoder(*networks(), g_optimizer=lambda p: torch.optim.SGD(p, lr=0.125))
+    fit(gan, points(1))
+    assert gan.optimizer_of("decoder").param_groups[0]["lr"] == 0.125
+    assert gan.latest["lr/d"] == 2e-4

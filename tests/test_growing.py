@@ -11,7 +11,7 @@ from zoo.backbones import DCGANGenerator
 from zoo.backbones.growing import EqualConv2d, GrowingDiscriminator, GrowingGenerator, PixelNorm
 from zoo.dynamics import Alternating
 from zoo.stabilizers import ProgressiveGrowing, ScoreDrift
-from zoo.types import Verdict
+from zoo.types import Output
 from zoo.variants.wgan_gp import WGANGP
 
 SHAPE = (3, 16, 16)  # levels 0, 1, 2
@@ -137,6 +137,6 @@ def test_other_networks_cannot_grow() -> None:
 
 
 def test_score_drift() -> None:
-    real = Verdict(torch.tensor([3.0, -1.0]), {})
+    real = Output(torch.tensor([3.0, -1.0]), {})
     # 0.1·(9 + 1)/2
     assert ScoreDrift(0.1).d_terms(None, None, real, None)["score_drift"].item() == pytest.approx(0.5)

@@ -13,7 +13,7 @@ from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.optim import Adam
 from zoo.stabilizers import LabelSmoothing, MinibatchDiscrimination, SpectralNorm, VirtualBatchNorm
-from zoo.types import Verdict
+from zoo.types import Output
 from zoo.variants.infogan import InfoGAN
 from zoo.variants.nsgan import NSGAN
 
@@ -36,7 +36,7 @@ class Says(nn.Module):
 
 def information(gan: InfoGAN, z: Tensor, said: Tensor) -> float:
     gan.q = Says(said)
-    return gan.information(z, Verdict(torch.zeros(len(z)), {"hidden": torch.zeros(len(z), 7)})).item()
+    return gan.information(z, Output(torch.zeros(len(z)), {"hidden": torch.zeros(len(z), 7)})).item()
 
 
 def test_a_latent_is_noise_a_class_and_codes() -> None:

@@ -53,7 +53,7 @@ def test_a_row_is_on_disk_when_it_was_logged(tmp_path: Path) -> None:
         assert [row["x"] for row in read_metrics(tmp_path / "metrics.jsonl")] == list(range(n + 1))
 
 
-def test_a_torn_row_is_left_out_and_then_replaced(tmp_path: Path) -> None:
+def test_a_torn_row_is_skipped_and_then_replaced(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "time": 90.5, "x": 1}\n{"step": 2, "time": 91.0, "x"')
     assert [row["x"] for row in read_metrics(path)] == [1]

@@ -206,8 +206,8 @@ def penalty_of(gan: GAN, *, generator_shift: float = 0.0) -> torch.Tensor:
     batch = gan.deal((real, torch.zeros(5)), graph=False)
     object.__setattr__(batch, "fake", batch.fake + generator_shift)
     critic = gan.bind(batch)
-    verdicts = critic(batch.real, "real"), critic(batch.fake, "fake")
-    return gan.stabilizers[0].d_terms(critic, batch, *verdicts)["gradient_penalty"]
+    outputs = critic(batch.real, "real"), critic(batch.fake, "fake")
+    return gan.d_terms(critic, batch, *outputs)["gradient_penalty"]
 
 
 @pytest.mark.parametrize(

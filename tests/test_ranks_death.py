@@ -12,7 +12,7 @@ import pytest
 from tests.test_ranks_cli import LAUNCHERS
 from zoo.callbacks import Patience
 from zoo.cli import ROOT, main
-from zoo.engine import Engine
+from zoo.training import ManualTraining
 
 OWN_WORDS = "the culprit's own words"
 WAITED = "another rank has died, see its own error, or has not answered for 4 s"
@@ -102,9 +102,9 @@ def test_impossible_patience_is_refused() -> None:
 
 def _die() -> None:
     """As `train.py`, but that one rank meets its end after six batches."""
-    count = Engine.count
+    count = ManualTraining.count
 
-    def counted(gan: Engine, images: int) -> None:
+    def counted(gan: ManualTraining, images: int) -> None:
         count(gan, images)
         folder = Path(os.environ["SAYS"])
         (folder / f"rank.{os.getpid()}").touch()
@@ -112,7 +112,7 @@ def _die() -> None:
             (folder / "met").touch()
             ENDS[os.environ["MEETS"]][0]()
 
-    Engine.count = counted
+    ManualTraining.count = counted
     main()
 
 

@@ -52,7 +52,7 @@ class Comparison(Callback):
             mine[f"optimizer {i}"] = digest(optimizer.state_dict())
         mine["latest"] = digest(gan.latest)
         mine["samples"] = digest(gan.sample(4, seed=0))
-        mine["counters"] = digest([gan.steps, gan.images, gan.g_moves, gan.left_out])
+        mine["counters"] = digest([gan.steps, gan.images, gan.g_moves, gan.skipped])
         first, *others = ranks.collect(mine)
         for other in others:
             assert [name for name in first if first[name] != other[name]] == [], f"after {gan.steps} steps"

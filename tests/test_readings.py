@@ -12,7 +12,7 @@ from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.readings import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, stray, uses
 from zoo.dynamics import Alternating, Unrolled
 from zoo.stabilizers import FeatureMatching, InstanceNoise
-from zoo.types import Verdict
+from zoo.types import Output
 from zoo.variants.ebgan import EBGAN
 from zoo.variants.lsgan import LSGAN
 from zoo.variants.minimax import MinimaxGAN
@@ -39,7 +39,7 @@ def test_accuracy_and_overlap_of_scores() -> None:
 )
 def test_the_slope_of_the_generators_loss(objective, expected: float) -> None:
     gan = objective(*networks())
-    gan.verdicts["g"] = {"fake": Verdict(torch.tensor([-20.0, 2.0]), {})}
+    gan.outputs["g"] = {"fake": Output(torch.tensor([-20.0, 2.0]), {})}
     assert slope(gan, gan.turns()[1]) == pytest.approx(expected, rel=1e-6)
 
 
@@ -63,7 +63,7 @@ def test_a_variant_without_a_loss_of_fakes_alone_is_diagnosed_without_it() -> No
 
 def test_a_loss_that_is_replaced_has_no_slope() -> None:
     gan = NSGAN(*networks(), stabilizers=[FeatureMatching()])
-    gan.verdicts["g"] = {"fake": Verdict(torch.zeros(2), {})}
+    gan.outputs["g"] = {"fake": Output(torch.zeros(2), {})}
     assert math.isnan(slope(gan, gan.turns()[1]))
 
 
@@ -117,7 +117,7 @@ class Ring:
 
 
 def read(reader: Reader, gan, data: Tensor, **scores: Tensor):
-    gan.verdicts = {turn.name: {k: Verdict(v, {}) for k, v in scores.items()} for turn in gan.turns()}
+    gan.outputs = {turn.name: {k: Output(v, {}) for k, v in scores.items()} for turn in gan.turns()}
     gan.latest = {"loss/d": torch.tensor(0.5), "loss/g": torch.tensor(-2.0)}
     return reader(gan, data)
 
@@ -166,7 +166,7 @@ def test_what_is_not_finite_is_seen(where: str) -> None:
             gan.discriminator.head.weight[0, 0] = math.inf
         elif where == "gradient":
             gan.generator.made.grad = torch.full((4, 2), math.nan)
-    gan.verdicts = {turn.name: {k: Verdict(v, {}) for k, v in scores.items()} for turn in gan.turns()}
+    gan.outputs = {turn.name: {k: Output(v, {}) for k, v in scores.items()} for turn in gan.turns()}
     if where == "loss":
         gan.latest["loss/g"] = torch.tensor(math.nan)
     assert not reader(gan, real).finite

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.games import fit, networks, points, same, snapshot
+from tests.games import fit, networks, points, same, score, snapshot
 from zoo.backbones import Autoencoder, DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 from zoo.dynamics import Unrolled
 from zoo.gan import GAN
@@ -27,7 +27,7 @@ from zoo.stabilizers import (
 )
 from zoo.stabilizers.minibatch import Closeness
 from zoo.stabilizers.virtual import VirtualNorm
-from zoo.types import Batch, Verdict
+from zoo.types import Batch, Output
 from zoo.variants.ebgan import EBGAN
 from zoo.variants.hinge_gan import HingeGAN
 from zoo.variants.infogan import InfoGAN
@@ -44,8 +44,8 @@ def batch_of(real: Tensor, fake: Tensor) -> Batch:
     return Batch(real, None, torch.zeros(len(real), 6), fake, Noise(0))
 
 
-def verdict(hidden: Tensor) -> Verdict:
-    return Verdict(hidden.sum(1), {"hidden": hidden})
+def verdict(hidden: Tensor) -> Output:
+    return Output(hidden.sum(1), {"hidden": hidden})
 
 
 def trained(*stabilizers: nn.Module) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ def test_feature_matching_refuses_what_it_cannot_match_or_would_drop() -> None:
 def test_label_smoothing_is_the_log_loss_with_soft_targets() -> None:
     torch.manual_seed(0)
     real, fake = torch.randn(9, dtype=torch.float64), torch.randn(9, dtype=torch.float64)
-    said = [Verdict(real, {}), Verdict(fake, {})]
+    said = [Output(real, {}), Output(fake, {})]
     smoothed = NSGAN.d_loss(real, fake) + LabelSmoothing(0.9).d_terms(None, None, *said)["label_smoothing"]
     target = torch.full_like(real, 0.9)
     by_hand = F.binary_cross_entropy_with_logits(real, target) + F.binary_cross_entropy_with_logits(fake, 0 * target)
@@ -150,7 +150,7 @@ def test_the_smoothed_optimum_is_alpha_times_the_plain_one(data: float, model: f
     """D* = 0.9 p_data / (p_data + p_g): the loss at one point has its least value there, on a fine grid."""
     d = torch.linspace(1e-3, 1 - 1e-3, 999, dtype=torch.float64)
     score = d.logit()
-    added = [LabelSmoothing(0.9).d_terms(None, None, Verdict(s[None], {}), None)["label_smoothing"] for s in score]
+    added = [LabelSmoothing(0.9).d_terms(None, None, Output(s[None], {}), None)["label_smoothing"] for s in score]
     loss = data * (F.softplus(-score) + torch.stack(added)) + model * F.softplus(score)
     assert d[loss.argmin()].item() == pytest.approx(optimum, abs=1.001e-3)
 
@@ -279,7 +279,7 @@ def test_a_collapsed_batch_shows_in_the_score_through_the_new_weights_only() -> 
     gan = NSGAN(*networks(), stabilizers=[MinibatchDiscrimination(kernels=3, dims=2)])
     plain = networks()[1]
     copies = torch.ones(8, 2)
-    gain = gan.critic(copies).score - plain(copies)[0]
+    gain = score(gan, copies).score - plain(copies)[0]
     assert gain.tolist() == pytest.approx([7 * gan.discriminator.head.extra.weight.sum().item()] * 8, abs=1e-5)
 
 
@@ -374,13 +374,13 @@ def pushed(remedy: nn.Module) -> tuple[GAN, Tensor]:
     """D's hidden layer, 4,000 units wide, on ones, after one activation with the remedy behind it."""
     torch.manual_seed(0)
     gan = NSGAN(MLPGenerator((2,), width=4), MLPDiscriminator((2,), width=4000, depth=1), stabilizers=[remedy])
-    return gan, gan.critic(torch.ones(2, 2)).features["hidden"]
+    return gan, score(gan, torch.ones(2, 2)).features["hidden"]
 
 
 def test_layer_noise_has_its_standard_deviation_and_stops_in_evaluation() -> None:
     gan, noisy = pushed(LayerNoise(0.5))
     gan.eval()
-    clean = gan.critic(torch.ones(2, 2)).features["hidden"]
+    clean = score(gan, torch.ones(2, 2)).features["hidden"]
     assert (noisy - clean).std().item() == pytest.approx(0.5, rel=0.05)
     assert not torch.equal(noisy[0] - clean[0], noisy[1] - clean[1])
     assert torch.equal(clean, MLPDiscriminator.forward(gan.discriminator, torch.ones(2, 2))[1]["hidden"])
@@ -389,7 +389,7 @@ def test_layer_noise_has_its_standard_deviation_and_stops_in_evaluation() -> Non
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     gan, noisy = pushed(Dropout(p_input=0.0, p_hidden=0.25))
     gan.eval()
-    clean = gan.critic(torch.ones(2, 2)).features["hidden"]
+    clean = score(gan, torch.ones(2, 2)).features["hidden"]
     alive = clean > 0
     assert (noisy[alive] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
     kept = alive & (noisy > 0)

@@ -23,8 +23,8 @@ from tests.fakes.wandb import FakeWandb
 from tests.test_configs import SMALL, VARIANTS, fit
 from zoo.backbones import MLPDiscriminator
 from zoo.cli import ROOT
-from zoo.engine import Engine
 from zoo.loggers import read_metrics
+from zoo.training import ManualTraining
 
 STEPS, SAVED, CUT = 26, 16, 18  # 22 make an epoch
 NSGAN, DIGITS = ROOT / "configs/nsgan.yaml", ROOT / "configs/data/digits.yaml"
@@ -76,14 +76,14 @@ class Trial:
             silence = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):
                 os.dup2(silence, stream)
-            move = Engine.differentiate
+            move = ManualTraining.backpropagate
 
-            def differentiate(gan: Engine, *args: Any) -> Callable[[], None]:
+            def backpropagate(gan: ManualTraining, *args: Any) -> None:
                 if gan.steps == CUT - 1:
                     end()
-                return move(gan, *args)
+                move(gan, *args)
 
-            Engine.differentiate = differentiate
+            ManualTraining.backpropagate = backpropagate
             with suppress(BaseException):
                 self.run(name)
             os._exit(0)

@@ -59,70 +59,32 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """No gradients for these parameters; what was frozen before stays so after."""
     parameters = [p for p in parameters if p.requires_grad]
     for parameter in parameters:
-        parameter.requires_grad = False
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
         for parameter in parameters:
-            parameter.requires_grad = True
+            parameter.requires_grad_(True)
 
 
-def visible(x: Tensor) -> bool:
-    """Whether one can look at x: it is on a CPU; elsewhere that would wait for the device."""
-    return x.is_cpu
+class Buffers:
+    """A copy of the buffers of some networks."""
 
+    def __init__(self, networks: Iterable[nn.Module]) -> None:
+        self.buffers = [buffer for net in networks for buffer in net.buffers()]
+        self.values = [buffer.clone() for buffer in self.buffers]
 
-def unset(flag: Tensor) -> bool:
-    """Whether a flag is known to be 0."""
-    return visible(flag) and not flag
-
-
-class Snapshot:
-    """The own buffers of some modules as they are now."""
-
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self.buffers = own_buffers(modules)
-        self._values = [buffer.clone() for buffer in self.buffers]
-
+    @torch.no_grad()
     def restore(self, where: Tensor | None = None) -> None:
-        """Put them back; with `where`, a scalar on their device, only if it is not 0, which nobody waits to see."""
-        if not self.buffers or (where is not None and unset(where)):
-            return
-        mask = None if where is None else where.bool()
-        with torch.no_grad():
-            for buffer, value in zip(self.buffers, self._values, strict=True):
-                buffer.copy_(value if mask is None else torch.where(mask, value, buffer))
+        """Put them back; with `where`, a scalar on their device, only if it is not 0, decided there."""
+        for buffer, value in zip(self.buffers, self.values, strict=True):
+            buffer.copy_(value if where is None else torch.where(where.bool(), value, buffer))
 
 
-def own_buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """The buffers that these modules hold themselves, one module after the other."""
-    return [buffer for module in modules for buffer in module._buffers.values() if buffer is not None]
-
-
-def running_statistics(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """The means and variances that batch norms among these follow their data with, each rank its own."""
-    norms = [m for m in modules if isinstance(m, _BatchNorm) and m.track_running_stats]
+def running_statistics(networks: Iterable[nn.Module]) -> list[Tensor]:
+    """The running means and variances of these networks' batch norms; each rank has its own."""
+    norms = [m for net in networks for m in net.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     return [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
-
-
-@contextmanager
-def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Batch norms leave their running statistics alone inside; any other buffer of a module is put back at the end."""
-    keeping = [m for m in modules if m._buffers]
-    tracking = [m for m in keeping if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    asleep = set(tracking)
-    saved = Snapshot(m for m in keeping if m not in asleep)
-    _track(tracking, False)
-    try:
-        yield
-    finally:
-        _track(tracking, True)
-        saved.restore()
-
-
-def _track(norms: list[_BatchNorm], tracks: bool) -> None:
-    for norm in norms:
-        norm.__dict__["track_running_stats"] = tracks  # a module would first look whether it is a parameter
 
 
 @contextmanager

@@ -5,9 +5,12 @@ asks for the same (step, draw) and gets the same numbers, and each rank reads th
 number of ranks does not change them either.
 """
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,3 +87,29 @@ class Noise:
         own = n - self._shared
         mine = full[self._shared + self.rank * own :][:own]
         return torch.cat([full[: self._shared], mine]) if self._shared else mine
+
+
+def generator_states(device: torch.device) -> dict[str, Any]:
+    """The states of this process's global generators, from which a network of one's own may draw."""
+    version, words, python_gauss = random.getstate()
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)
+    states = {
+        "torch": torch.get_rng_state(),
+        "python": (version, torch.tensor(words), python_gauss),
+        "numpy": {
+            **numpy,
+            "state": {**numpy["state"], "key": torch.from_numpy(numpy["state"]["key"].astype(np.int64))},
+        },
+    }
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_generators(states: dict[str, Any], device: torch.device) -> None:
+    """Put them back."""
+    torch.set_rng_state(states["torch"])
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    numpy = states["numpy"]
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].numpy().astype(np.uint32)}})
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -28,17 +28,10 @@ TARGETS: tuple[str, ...] = get_args(Target)
 
 
 def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """‖∇ₓ score(x)‖₂ for each sample, differentiable a second time.
+    """‖∇ₓ score(x)‖₂ of each sample, (N,), differentiable a second time, with subgradient 0 where it is 0.
 
-    Right only for a `score` that judges each sample by itself: with batch statistics ∂score(x₀)/∂x₁ ≠ 0 and the sum
-    that is differentiated here mixes samples. Runs outside autocast, in float32 there.
-
-    Args:
-        score: maps x to (N,) scores.
-        x: (N, ...); its own graph is cut, the penalty moves the critic only.
-
-    Returns:
-        (N,), with subgradient 0 where the norm is 0.
+    Right only for a `score`, x (N, ...) to (N,), of each sample by itself: the sum that is differentiated here would
+    mix samples. Runs outside autocast, in float32 there. The graph of x is cut: the penalty moves the critic only.
     """
     x = x.detach()
     if torch.is_autocast_enabled(x.device.type):
@@ -50,16 +43,11 @@ def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, scale: float = 0.5) -> Tensor:
-    """The points, (N, ...), at which a penalty looks.
+    """The points (N, ...) of a penalty: for `interpolates` αx + (1-α)G(z); for `real` x; for `fake` G(z).
 
-    Args:
-        where: `interpolates` αx + (1-α)G(z); `real` x; `fake` G(z); `near_real` x + α·scale·std(x)·u with u uniform on
-            [0, 1) per element, as DRAGAN's authors code it; `near_real_gaussian` x + scale·N(0, I), as their text says.
-            α is uniform on [0, 1), one per sample.
-        real: x.
-        fake: G(z), shaped like x.
-        noise: where α, u and the Gaussian come from.
-        scale: size of DRAGAN's neighbourhood. std(x) is one number over the batches of all ranks.
+    For `near_real` x + α·scale·std(x)·u with u ~ U[0, 1) per element, as DRAGAN's authors code it; std(x) is one number
+    over the batches of all ranks. For `near_real_gaussian` x + scale·N(0, I), as their text says. α ~ U[0, 1) is one
+    per sample.
     """
     if where == "real":
         return real
@@ -71,19 +59,12 @@ def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, sca
     if where == "interpolates":
         return alpha * real + (1 - alpha) * fake
     if where == "near_real":
-        u = noise.uniform(*real.shape, dtype=real.dtype)
-        return real + alpha * scale * ranks.deviation(real) * u
+        return real + alpha * scale * ranks.deviation(real) * noise.uniform(*real.shape, dtype=real.dtype)
     raise ValueError(f"unknown where {where!r}; choose from {', '.join(WHERE)}")
 
 
 def norm_penalty(target: Target, norm: Tensor, *, k: float = 1.0) -> Tensor:
-    """How far each norm is from its target, (N,), at least 0.
-
-    Args:
-        target: `two_sided` (‖∇‖-k)²; `one_sided` max(0, ‖∇‖-k)²; `squared_hinge` max(0, ‖∇‖²-k); `zero` ‖∇‖².
-        norm: (N,) gradient norms.
-        k: the norm wanted; unused by `zero`.
-    """
+    """(N,): `two_sided` (‖∇‖-k)²; `one_sided` max(0, ‖∇‖-k)²; `squared_hinge` max(0, ‖∇‖²-k); `zero` ‖∇‖²."""
     if target == "two_sided":
         return (norm - k).square()
     if target == "one_sided":

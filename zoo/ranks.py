@@ -1,15 +1,10 @@
 """What the processes of a distributed run must agree on. With one process everything here does nothing."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-
-
-class ExchangeError(RuntimeError):
-    """Another rank did not answer."""
 
 
 def world_size() -> int:
@@ -84,37 +79,16 @@ def collect(value: Any) -> list[Any]:
     return values
 
 
-def as_stored(value: Tensor, like: Tensor) -> Tensor:
-    """The numbers of `value`, a view of the same size, in the order in which `like` is stored.
-
-    Where `value` lies in memory as `like` does, which is known on every rank, they need no sorting to be sent.
-    """
-    last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
-    return value.permute(0, 2, 3, 1) if last else value
-
-
 @torch.no_grad()
-def average(values: list[Tensor]) -> Callable[[], None]:
-    """Begin to replace each tensor, in place, by its mean over ranks, in one exchange; whoever calls the result waits.
-
-    Until then nobody may look at them. All ranks begin and wait in the same order.
-    """
+def average(values: list[Tensor]) -> None:
+    """Replace each tensor, in place, by its mean over ranks, in one exchange."""
     if world_size() == 1:
-        return lambda: None
+        return
     flat = torch.cat([value.flatten() for value in values])
-    exchange = dist.all_reduce(flat, async_op=True)
-
-    def finish() -> None:
-        try:
-            exchange.wait()
-        except RuntimeError as error:
-            raise ExchangeError(str(error)) from error
-        with torch.no_grad():
-            flat.div_(world_size())
-            for value, part in zip(values, torch.split(flat, [v.numel() for v in values]), strict=True):
-                value.copy_(part.view(value.shape))
-
-    return finish
+    dist.all_reduce(flat)
+    flat.div_(world_size())
+    for value, part in zip(values, torch.split(flat, [v.numel() for v in values]), strict=True):
+        value.copy_(part.view(value.shape))
 
 
 @torch.no_grad()

@@ -1,60 +1,101 @@
-"""The words of the game: what a turn is played with, what D says of it, and what a turn is."""
+"""What a turn of the game is played with, and what dynamics and stabilizers may ask of a GAN."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.noise import Noise
 
 Data: TypeAlias = Sequence[Tensor]  # what a loader yields: (real,) or (real, labels)
 Role: TypeAlias = Literal["real", "fake", "penalty"]  # what an image is shown to D as
 Terms: TypeAlias = dict[str, Tensor]  # named scalars: summed to the loss, logged by name
-State: TypeAlias = dict[str, Tensor]  # for a network's parameters and buffers, by their names in all who hold them
+State: TypeAlias = dict[str, Tensor]  # a network's parameters and buffers by name, for `functional_call`
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one turn is played with."""
+    """One turn's data."""
 
     real: Tensor  # (N, C, H, W), in [-1, 1]; (N, 2) for toy data
     labels: Tensor | None  # (N,), int64
     z: Tensor  # (N, latent_dim)
-    fake: Tensor  # G(z), shaped like real; without a graph unless a generator moves
-    noise: Noise  # whatever else is drawn in this turn
+    fake: Tensor  # G(z), shaped like real; without a graph on D's turn
+    noise: Noise  # the source of all further draws of the turn
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What D says of a batch."""
+class Output:
+    """D's output on a batch."""
 
     score: Tensor  # (N,), in the paper's own sign: logits, critic values or energies
-    features: dict[str, Tensor]  # what the discriminator declares it can show
+    features: dict[str, Tensor]  # by name: "hidden", "code"
 
-    def detach(self) -> "Verdict":
+    def detach(self) -> Output:
         """The same numbers without their graph."""
-        return Verdict(self.score.detach(), {k: v.detach() for k, v in self.features.items()})
+        return Output(self.score.detach(), {k: v.detach() for k, v in self.features.items()})
 
 
 class Critic(Protocol):
-    """D, bound to a batch: scores images (N, ...) that play a role."""
+    """D, bound to a batch."""
 
-    def __call__(self, x: Tensor, role: Role) -> Verdict:
-        """The verdict on x."""
+    def __call__(self, x: Tensor, role: Role) -> Output:
+        """The output on x (N, ...)."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One kind of move: these players step on the sum of these terms."""
+    """One kind of move: the movers step on the sum of the terms."""
 
-    name: str  # prefix of what is logged
+    name: str  # prefix of its losses in the log
     movers: tuple[str, ...]  # names in `GAN.players()`
     terms: Callable[[Critic, Batch], Terms]
-    side: Literal["d", "g"]  # whom it counts for in d_steps : g_steps
-    samples: bool = True  # whether its terms look at G(z); where they do not, none is made, and `fake` is `real`
+    side: Literal["d", "g"]  # for d_steps : g_steps, and for the movers' optimiser settings
+    samples: bool = True  # whether the terms use G(z); if not, none is made, and `fake` is `real`
+
+
+class Game(Protocol):
+    """A GAN as dynamics and stabilizers see it; `zoo.gan.GAN` documents the members."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_ema: nn.Module | None
+    num_classes: int | None
+    dynamics: Any
+    stabilizers: Sequence[Any]
+    steps: int
+    noise: Noise
+    latest: dict[str, Tensor | float]
+    outputs: dict[str, dict[str, Output]]
+    energy_based: ClassVar[bool]
+    paired: ClassVar[bool]
+    log_loss: ClassVar[bool]
+    double_backward: ClassVar[bool]
+    trainer: Any
+
+    @property
+    def kimg(self) -> float: ...
+    @property
+    def device(self) -> torch.device: ...
+    def players(self) -> dict[str, nn.Module]: ...
+    def discriminators(self) -> tuple[nn.Module, ...]: ...
+    def turns(self) -> tuple[Turn, ...]: ...
+    def sample_latent(self, n: int, noise: Noise) -> Tensor: ...
+    def generate(self, z: Tensor, labels: Tensor | None, *, ema: bool = False) -> Tensor: ...
+    def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch: ...
+    def bind(self, batch: Batch, net: nn.Module | None = None, state: State | None = None) -> Critic: ...
+    def play(self, turn: Turn, data: Data) -> None: ...
+    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None: ...
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms: ...
+    def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]: ...
+    def buffers_of(self, movers: Sequence[str]) -> Any: ...
+    def step(self, turn: Turn, terms: Terms, before: Any) -> None: ...
+    def optimizer_of(self, name: str) -> torch.optim.Optimizer: ...
 
 
 def total(terms: Terms) -> Tensor:
@@ -62,7 +103,7 @@ def total(terms: Terms) -> Tensor:
     return reduce(torch.add, terms.values())
 
 
-def united(*parts: Terms) -> Terms:
+def merge(*parts: Terms) -> Terms:
     """All terms in one; a name that comes again is numbered, as in gradient_penalty_2."""
     terms: Terms = {}
     for part in parts:

@@ -80,7 +80,7 @@ class Reader:
     def __call__(self, gan: GAN, real: Tensor, labels: Tensor | None = None) -> Reading | None:
         """Read; `real` are images of the data, (N, ...), `labels` theirs, (N,). None before both sides have moved."""
         turns = last_turns(gan)
-        if not all(turn.name in gan.verdicts and f"loss/{turn.name}" in gan.latest for turn in turns.values()):
+        if not all(turn.name in gan.outputs and f"loss/{turn.name}" in gan.latest for turn in turns.values()):
             return None
         losses = {side: float(ranks.mean(torch.as_tensor(gan.latest[f"loss/{t.name}"]))) for side, t in turns.items()}
         told: dict[str, Any] = {
@@ -177,7 +177,7 @@ def slope(gan: GAN, turn: Turn) -> float:
     """
     if any(stabilizer.replaces_g_loss for stabilizer in gan.stabilizers):
         return math.nan
-    scores = gan.verdicts[turn.name]["fake"].score
+    scores = gan.outputs[turn.name]["fake"].score
     gradient = _g_loss_gradient(gan, scores)
     return math.nan if gradient is None else float(ranks.mean(gradient.abs().sum()))
 
@@ -188,7 +188,7 @@ def _g_loss_gradient(gan: GAN, scores: Tensor) -> Tensor | None:
     with torch.enable_grad():
         try:
             loss = gan.g_loss(scores)
-        except NotImplementedError:
+        except NotImplementedError:  # it overrides g_terms
             return None
         return torch.autograd.grad(loss, scores)[0]
 
@@ -229,7 +229,7 @@ def uses(gan: GAN) -> set[str]:
     words = {kind.__name__ for part in parts for kind in type(part).__mro__}
     words |= {"ema"} if gan.generator_ema is not None else set()
     words |= {"clip_norm"} if gan.clip_norm is not None else set()
-    words |= {"schedule"} if any(schedule is not None for schedule in gan._schedules.values()) else set()
+    words |= {"schedule"} if any(schedule is not None for schedule in gan.schedules.values()) else set()
     flat = _g_loss_gradient(gan, torch.full((1,), -20.0))
     return words | ({"saturates"} if flat is not None and abs(float(flat)) < 1e-3 else set())
 
@@ -246,7 +246,7 @@ def mode_teller(data: Any) -> Callable[[Tensor], Tensor] | None:
 
 
 def _scores(gan: GAN, turn: Turn) -> dict[str, float]:
-    said = gan.verdicts[turn.name]
+    said = gan.outputs[turn.name]
     real, fake = (ranks.gather(said[role].score.detach()).float() for role in ("real", "fake"))
     if gan.energy_based:  # real images have the low ones
         real, fake = -real, -fake

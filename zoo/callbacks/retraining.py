@@ -11,17 +11,18 @@ import math
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.callbacks.readings import gradients_by_layer, last_turns, ranking
-from zoo.freezing import buffers_kept, frozen
+from zoo.freezing import Buffers
 from zoo.loggers import encode
 from zoo.noise import Noise
 from zoo.optim import Adam
-from zoo.types import Data, Turn, total
+from zoo.types import Data
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -108,7 +109,7 @@ def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float
     game.noise = Noise(seed, device=gan.device)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        for judge in game.judges():
+        for judge in game.discriminators():
             fresh(judge)
         return _play(game, dealt[0], dealt[1:], steps, rate)
 
@@ -128,11 +129,8 @@ def fresh(net: nn.Module) -> None:
 
 
 def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float) -> Retrained:
-    players = game.players()
     turns = [turn for turn in game.turns() if turn.side == "d"]
-    moving = {name: players[name] for turn in turns for name in turn.movers}
-    optimizers = {name: Adam(net.parameters(), lr=rate) for name, net in moving.items()}
-    still = [net for name, net in players.items() if name not in moving]
+    optimizers = {name: Adam(game.players()[name].parameters(), lr=rate) for turn in turns for name in turn.movers}
     found = Retrained([], [], [])
     looks = _looks(steps)
     for step in range(steps + 1):
@@ -142,39 +140,25 @@ def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float)
             error, gradient = _look(game, held)
             found.error.append(error)
             found.gradient.append(gradient)
-        with frozen(p for net in still for p in net.parameters()), buffers_kept(m for n in still for m in n.modules()):
-            for turn in turns:
-                _move(game, turn, dealt[step % len(dealt)], moving, optimizers)
+        for turn in turns:
+            game.gradients(turn, partial(game.terms, turn, dealt[step % len(dealt)]))
+            for name in turn.movers:
+                optimizers[name].step()
+            for stabilizer in game.stabilizers:
+                stabilizer.after_turn(turn, game)
     return found
-
-
-def _move(game: GAN, turn: Turn, data: Data, moving: dict[str, nn.Module], optimizers: dict[str, Adam]) -> None:
-    """One step of a discriminator."""
-    batch = game.deal(data, graph=False, samples=turn.samples)
-    loss = total(turn.terms(game.bind(batch), batch))
-    parameters = [p for name in turn.movers for p in moving[name].parameters() if p.requires_grad]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-        parameter.grad = gradient
-    for name in turn.movers:
-        optimizers[name].step()
-    for stabilizer in game.stabilizers:
-        stabilizer.after_turn(turn, game)  # type: ignore[operator]
 
 
 def _look(game: GAN, held: Data) -> tuple[float, float]:
     """D's error and the norm of G's gradient on what D has not seen."""
     last = last_turns(game)
-    mine = [p for p in game.generator.parameters() if p.requires_grad]
-    with buffers_kept(game.modules()):
-        batch = game.deal(held, graph=False, samples=last["d"].samples)
-        last["d"].terms(game.bind(batch), batch)
-        said = game.verdicts[last["d"].name]
-        batch = game.deal(held, graph=True, samples=last["g"].samples)
-        loss = total(last["g"].terms(game.bind(batch), batch))
-        for parameter, gradient in zip(mine, torch.autograd.grad(loss, mine, allow_unused=True), strict=True):
-            parameter.grad = gradient
+    before = Buffers([game])
+    for turn in last.values():
+        game.gradients(turn, partial(game.terms, turn, held))
+    before.restore()
+    scores = game.outputs[last["d"].name]
     sign = -1 if game.energy_based else 1
-    right, _ = ranking(sign * said["real"].score, sign * said["fake"].score)
+    right, _ = ranking(sign * scores["real"].score, sign * scores["fake"].score)
     return 1 - right, math.hypot(*gradients_by_layer(game.generator).values())
 
 

@@ -1,9 +1,9 @@
 """Who moves, how often, with what foresight: a dynamics plays one batch of real data."""
 
-from zoo.dynamics.alternating import Alternating, Balanced, CriticWarmup
-from zoo.dynamics.base import Dynamics
-from zoo.dynamics.foresight import GradientRegularized, Unrolled
+from zoo.dynamics.alternating import Alternating, Dynamics
+from zoo.dynamics.scheduled import Balanced, CriticWarmup
 from zoo.dynamics.simultaneous import Consensus, Simultaneous
+from zoo.dynamics.unrolled import GradientRegularized, Unrolled
 
 __all__ = [
     "Alternating",

@@ -1,18 +1,12 @@
 """Both sides look at the same position, then both move."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo import ranks
-from zoo.dynamics.base import Dynamics, at_least, two_players
-from zoo.types import Data, Terms, total
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.dynamics.alternating import Dynamics
+from zoo.dynamics.checks import at_least, two_players
+from zoo.types import Batch, Critic, Data, Game, Output, Role, Terms, total
 
 
 class Simultaneous(Dynamics):
@@ -22,32 +16,29 @@ class Simultaneous(Dynamics):
     whose scale may change between the players' steps, is refused.
     """
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse a game of more than two sides."""
         two_players(gan, self)
 
-    def forward(self, gan: GAN, data: Data) -> None:
+    def forward(self, gan: Game, data: Data) -> None:
         """Play one batch."""
         if getattr(gan.trainer.precision_plugin, "scaler", None) is not None:
             raise ValueError(f"{type(self).__name__} cannot be used with a loss scaler; use precision bf16-mixed or 32")
         turns = two_players(gan, self)
         parameters = [gan.parameters_of(turn.movers) for turn in turns]
-        kept = [gan.snapshot(turn.movers) for turn in turns]
+        before = [gan.buffers_of(turn.movers) for turn in turns]
         with torch.autocast(gan.device.type, enabled=False):
             batch = gan.deal(data, graph=True)
-            critic = gan.bind(batch, shared=True)
+            critic = scored_once(gan.bind(batch), batch)
             terms = [turn.terms(critic, batch) for turn in turns]
             gradients = self.gradients(gan, terms, parameters)
         for mine, found in zip(parameters, gradients, strict=True):
             for parameter, gradient in zip(mine, found, strict=True):
                 parameter.grad = gradient
-        for turn, values, before in zip(turns, terms, kept, strict=True):
-            gan.exchange(values, turn.movers)()
-            before.restore(where=gan.update(turn.name, values, turn.movers))
-        for turn, values in zip(turns, terms, strict=True):
-            gan.finish(turn, values)
+        for turn, values, buffers in zip(turns, terms, before, strict=True):
+            gan.step(turn, values, buffers)
 
-    def gradients(self, gan: GAN, terms: list[Terms], parameters: list[list[torch.nn.Parameter]]) -> list[list[Tensor]]:
+    def gradients(self, gan: Game, terms: list[Terms], parameters: list[list[nn.Parameter]]) -> list[list[Tensor]]:
         """Each side's gradient of its own loss."""
         return [_gradients(total(t), p, retain=True) for t, p in zip(terms, parameters, strict=True)]
 
@@ -66,14 +57,14 @@ class Consensus(Simultaneous):
         gamma: γ, at least 0; 0 is `Simultaneous`, bit for bit. The authors use 10, with RMSProp at 1e-4.
     """
 
-    differentiates_twice = True
+    double_backward = True
 
     def __init__(self, gamma: float = 10.0) -> None:
         super().__init__()
         at_least(self, 0, gamma=gamma)
         self.gamma = gamma
 
-    def gradients(self, gan: GAN, terms: list[Terms], parameters: list[list[torch.nn.Parameter]]) -> list[list[Tensor]]:
+    def gradients(self, gan: Game, terms: list[Terms], parameters: list[list[nn.Parameter]]) -> list[list[Tensor]]:
         """Each side's gradient of its own loss and of γR."""
         if self.gamma == 0:
             return super().gradients(gan, terms, parameters)
@@ -89,8 +80,22 @@ class Consensus(Simultaneous):
         return f"gamma={self.gamma}"
 
 
+def scored_once(critic: Critic, batch: Batch) -> Critic:
+    """A critic that scores the batch's real images and its fakes once, for all terms."""
+    known: dict[Role, Output] = {}
+
+    def shared(x: Tensor, role: Role) -> Output:
+        if x is not getattr(batch, role, None):
+            return critic(x, role)
+        if role not in known:
+            known[role] = critic(x, role)
+        return known[role]
+
+    return shared
+
+
 def _gradients(
-    loss: Tensor, parameters: list[torch.nn.Parameter], *, graph: bool = False, retain: bool = False
+    loss: Tensor, parameters: list[nn.Parameter], *, graph: bool = False, retain: bool = False
 ) -> list[Tensor]:
     """∂loss/∂parameters, zero where the loss does not depend on one."""
     return list(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -125,15 +126,9 @@ def diagnose(
 def in_play(gan: GAN, data: Data) -> GAN:
     """A copy whose last scores, losses and gradients are those of a batch; nobody has moved."""
     game = deepcopy(gan).train()
-    last = last_turns(game)
-    for side, turn in last.items():
-        batch = game.deal(data, graph=side == "g", samples=turn.samples)
-        loss = total(turn.terms(game.bind(batch), batch))
-        game.latest[f"loss/{turn.name}"] = loss.detach()
-        mine = list(game.generator.parameters())
-        if side == "g":
-            for parameter, gradient in zip(mine, torch.autograd.grad(loss, mine, allow_unused=True), strict=True):
-                parameter.grad = gradient
+    for turn in last_turns(game).values():
+        terms = game.gradients(turn, partial(game.terms, turn, data))
+        game.latest[f"loss/{turn.name}"] = total(terms).detach()
     return game
 
 

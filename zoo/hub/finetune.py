@@ -64,7 +64,7 @@ def begin(gan: GAN) -> None:
     name, told = type(gan).__name__, gan.init_from
     if told is None:
         raise ValueError(f"{name}: there is no init_from to begin with; {name}(..., init_from=...) names one")
-    if gan.begun:
+    if gan.initialized:
         raise ValueError(f"{name}: this game has begun; build a new one to start from {told.ref}")
     source = read(told.ref)
     networks = networks_of(gan)
@@ -81,7 +81,7 @@ def begin(gan: GAN) -> None:
         own = {}
     for key, buffer in own.items():
         buffer.copy_(source.tensors[key])
-    gan.begun = True
+    gan.initialized = True
     rank_zero_only(print)(_account(gan, source, [*parts, *own], [n for n in networks if n not in parts]))
 
 

@@ -78,7 +78,7 @@ def watch(gan: GAN, data: Toy, batches: int, g_steps: int, say: Callable[[Tensor
         samples = gan.sample(POINTS, seed=gan.g_moves)
         points = real[torch.randperm(len(real))[:POINTS]]
         with torch.no_grad():
-            scores = [gan.critic(x).score for x in (points, samples)]
+            scores = [gan.discriminator(x)[0] for x in (points, samples)]
         course.steps.append(gan.g_moves)
         course.said.append(say(*scores))
         course.g_loss.append(gan.g_loss(scores[1]).item())

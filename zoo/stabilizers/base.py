@@ -1,42 +1,39 @@
-"""What every stabilizer is."""
+"""The interface of a stabilizer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from zoo.described import Described
 from zoo.noise import Noise
-from zoo.types import Batch, Critic, Role, Terms, Turn, Verdict
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Batch, Critic, Game, Output, Role, Terms, Turn
 
 
 class Stabilizer(Described, nn.Module):
     """Override what you need; the rest does nothing."""
 
-    replaces_g_loss: bool = False  # whether its terms stand instead of the objective's, not beside them
-    differentiates_twice: ClassVar[bool] = False  # whether it takes gradients of a network's gradients
+    replaces_g_loss: bool = False  # its terms replace the objective's
+    double_backward: ClassVar[bool] = False  # it takes gradients of a network's gradients
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Rewrite or check the networks, once, at the end of `GAN.__init__`."""
 
-    def begin(self, gan: GAN) -> None:
+    def begin(self, gan: Game) -> None:
         """Follow a schedule, once a batch, before anybody moves."""
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
         """What D is allowed to see of x (N, ...)."""
         return x
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """Named scalars to add to the discriminator's loss."""
         return {}
 
-    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
         """Named scalars to add to the generator's loss."""
         return {}
 
-    def after_turn(self, turn: Turn, gan: GAN) -> None:
+    def after_turn(self, turn: Turn, gan: Game) -> None:
         """Project the weights after a turn."""

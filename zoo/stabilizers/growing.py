@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +10,7 @@ from torch.nn import functional as F
 
 from zoo.noise import Noise
 from zoo.stabilizers.base import Stabilizer
-from zoo.types import Batch, Critic, Role, Terms, Verdict
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Batch, Critic, Game, Output, Role, Terms
 
 
 class ProgressiveGrowing(Stabilizer):
@@ -43,7 +40,7 @@ class ProgressiveGrowing(Stabilizer):
         self.stable_kimg, self.fade_kimg = stable_kimg, fade_kimg
         self._now, self._top = 0.0, 0
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Begin at 4x4."""
         for net in (gan.generator, gan.discriminator):
             if not hasattr(net, "level"):
@@ -54,7 +51,7 @@ class ProgressiveGrowing(Stabilizer):
         self._top = int(gan.discriminator.level.top)  # type: ignore[arg-type, union-attr]
         self._grow(gan)
 
-    def begin(self, gan: GAN) -> None:
+    def begin(self, gan: Game) -> None:
         """Grow to the level of this kimg."""
         self._grow(gan)
 
@@ -71,7 +68,7 @@ class ProgressiveGrowing(Stabilizer):
         fine = 2 ** (self._top - int(self._now) - 1)
         return torch.lerp(_blur(x, 2 * fine), _blur(x, fine), share)
 
-    def _grow(self, gan: GAN) -> None:
+    def _grow(self, gan: Game) -> None:
         self._now = self.level_at(gan.kimg)
         nets: list[Any] = [gan.generator, gan.discriminator, getattr(gan, "generator_ema", None)]
         for net in nets:
@@ -97,7 +94,7 @@ class ScoreDrift(Stabilizer):
             raise ValueError(f"ScoreDrift: weight must be at least 0, got {weight}")
         self.weight = weight
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The penalty, as `score_drift`."""
         return {"score_drift": self.weight * real.score.square().mean()}
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from zoo import ranks
 from zoo.stabilizers.base import Stabilizer
-from zoo.stabilizers.penalty import GradientPenalty
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Game
 
 
 class Closeness(nn.Module):
@@ -64,26 +59,26 @@ class MinibatchDiscrimination(Stabilizer):
             raise ValueError(f"MinibatchDiscrimination: kernels and dims must be at least 1, got {kernels} and {dims}")
         self.kernels, self.dims = kernels, dims
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Widen D's head."""
         name = type(gan).__name__
-        if any(isinstance(stabilizer, GradientPenalty) for stabilizer in gan.stabilizers):
+        if gan.double_backward or any(stabilizer.double_backward for stabilizer in gan.stabilizers):
             raise ValueError(
                 f"{name}: a gradient penalty is per sample, but MinibatchDiscrimination makes each score depend on the "
                 "whole batch; leave one of them out"
             )
-        for judge in gan.judges():
-            head = getattr(judge, "head", None)
+        for net in gan.discriminators():
+            head = getattr(net, "head", None)
             if not isinstance(head, nn.Linear):
                 raise ValueError(
-                    f"{name}: MinibatchDiscrimination widens D's last layer, but the {type(judge).__name__} "
+                    f"{name}: MinibatchDiscrimination widens D's last layer, but the {type(net).__name__} "
                     "has no linear `head`; use a discriminator of zoo.backbones that scores"
                 )
             if is_parametrized(head):
                 raise ValueError(
                     f"{name}: put MinibatchDiscrimination before SpectralNorm, which must see all of D's weights"
                 )
-            judge.head = _Head(head, self.kernels, self.dims)
+            net.head = _Head(head, self.kernels, self.dims)
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from zoo.noise import Noise
 from zoo.stabilizers.base import Stabilizer
-from zoo.types import Role
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Game, Role
 
 
 class InstanceNoise(Stabilizer):
@@ -67,7 +63,7 @@ class LayerNoise(Stabilizer):
         self.sigma = sigma
         self._layers: tuple[_Random, ...] = ()
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Put noise behind every activation of D; ValueError if it has none."""
         self._layers = _behind_activations(self, gan, lambda: _Gaussian(self.sigma))
 
@@ -102,7 +98,7 @@ class Dropout(Stabilizer):
         self.p_input, self.p_hidden = p_input, p_hidden
         self._layers: tuple[_Random, ...] = ()
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Put a dropout behind every activation of D; ValueError if it has none."""
         self._layers = _behind_activations(self, gan, lambda: _Dropout(self.p_hidden))
 
@@ -147,9 +143,9 @@ def _dropped(x: Tensor, p: float, noise: Noise) -> Tensor:
     return x * (noise.uniform(*x.shape, dtype=x.dtype) >= p) / (1 - p) if p else x
 
 
-def _behind_activations(stabilizer: Stabilizer, gan: GAN, make: Callable[[], _Random]) -> tuple[_Random, ...]:
+def _behind_activations(stabilizer: Stabilizer, gan: Game, make: Callable[[], _Random]) -> tuple[_Random, ...]:
     made = []
-    for parent in [module for judge in gan.judges() for module in judge.modules()]:
+    for parent in [module for net in gan.discriminators() for module in net.modules()]:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.ReLU | nn.LeakyReLU | nn.ELU):
                 made.append(make())

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoo.penalties import TARGETS, WHERE, Target, Where, gradient_norm, norm_penalty, penalty_point
 from zoo.stabilizers.base import Stabilizer
 from zoo.stabilizers.virtual import VirtualBatchNorm
-from zoo.types import Batch, Critic, Terms, Verdict
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Batch, Critic, Game, Output, Terms
 
 
 class GradientPenalty(Stabilizer):
@@ -32,7 +27,7 @@ class GradientPenalty(Stabilizer):
             discriminator of pairs.
     """
 
-    differentiates_twice = True
+    double_backward = True
 
     def __init__(
         self,
@@ -51,25 +46,13 @@ class GradientPenalty(Stabilizer):
             raise ValueError(f"GradientPenalty: weight must be at least 0, got {weight}")
         self.weight, self.where, self.target, self.k, self.scale = weight, where, target, k, scale
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse a D of pairs, and a batch norm in D that is not virtual: it makes per-sample gradients meaningless."""
-        if gan.paired:
-            raise ValueError(
-                f"{type(gan).__name__}: its discriminator judges pairs (x, z), and the points of a gradient penalty "
-                "have no z of their own; leave the penalty out"
-            )
         if any(isinstance(s, VirtualBatchNorm) and s.nets != "generator" for s in gan.stabilizers):
-            return
-        for judge in gan.judges():
-            for name, module in judge.named_modules():
-                if isinstance(module, _BatchNorm):
-                    raise ValueError(
-                        f"{type(gan).__name__}: a gradient penalty is per sample, but the {type(judge).__name__} has a "
-                        f"batch norm ({name}), which makes each score depend on the whole batch; "
-                        "use norm: layer, instance or none"
-                    )
+            return  # which replaces them
+        check_penalty(gan)
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The penalty, as `gradient_penalty`."""
         x = penalty_point(self.where, batch.real, batch.fake, batch.noise, scale=self.scale)
         norm = gradient_norm(lambda point: critic(point, "penalty").score, x)
@@ -79,3 +62,25 @@ class GradientPenalty(Stabilizer):
     def extra_repr(self) -> str:
         """The point of the table, for printing."""
         return f"weight={self.weight}, where={self.where}, target={self.target}, k={self.k}"
+
+
+def check_penalty(gan: Game, weight: float = 0.0) -> None:
+    """Refuse, with a ValueError, a negative weight, a D of pairs, whose penalty points have no z, and batch norms in D.
+
+    A batch norm makes each score depend on the whole batch, so that the gradient of their sum is of no one sample.
+    """
+    name = type(gan).__name__
+    if weight < 0:
+        raise ValueError(f"{name}: gp_weight must be at least 0, got {weight}")
+    if gan.paired:
+        raise ValueError(
+            f"{name}: its discriminator scores pairs (x, z), and the points of a gradient penalty have no z of their "
+            "own; leave the penalty out"
+        )
+    for net in gan.discriminators():
+        for key, module in net.named_modules():
+            if isinstance(module, _BatchNorm):
+                raise ValueError(
+                    f"{name}: a gradient penalty is per sample, but the {type(net).__name__} has a batch norm ({key}), "
+                    "which makes each score depend on the whole batch; use norm: layer, instance or none"
+                )

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from zoo import ranks
 from zoo.stabilizers.base import Stabilizer
-from zoo.types import Batch, Critic, Terms, Verdict
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Batch, Critic, Game, Output, Terms
 
 
 class FeatureMatching(Stabilizer):
@@ -35,15 +30,15 @@ class FeatureMatching(Stabilizer):
             raise ValueError(f"FeatureMatching: weight must be at least 0, got {weight}")
         self.weight, self.feature, self.replaces_g_loss = weight, feature, alone
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse to drop what the objective wants of G beside deceiving D."""
-        if self.replaces_g_loss and type(gan).g_terms.__qualname__ != "GAN.g_terms":
+        if self.replaces_g_loss and gan.g_terms.__qualname__ != "GAN.g_terms":
             raise ValueError(
                 f"{type(gan).__name__}: its loss for G has parts of its own, which FeatureMatching would replace; "
                 "give FeatureMatching alone: false"
             )
 
-    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
         """The squared distance, as `feature_matching`."""
         real = critic(batch.real, "real")
         if self.feature not in real.features:
@@ -84,7 +79,7 @@ class LabelSmoothing(Stabilizer):
             )
         self.real = real
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse an objective without labels to smooth."""
         if not gan.log_loss:
             raise ValueError(
@@ -92,7 +87,7 @@ class LabelSmoothing(Stabilizer):
                 "such as NSGAN or MinimaxGAN (log_loss = True)"
             )
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """What smoothing adds to the log loss, as `label_smoothing`."""
         return {"label_smoothing": (1 - self.real) * real.score.mean()}
 

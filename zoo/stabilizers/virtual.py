@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from zoo import ranks
 from zoo.noise import Noise
 from zoo.stabilizers.base import Stabilizer
-from zoo.types import Role, Turn
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Game, Role, Turn
 
 
 class VirtualBatchNorm(Stabilizer):
@@ -49,19 +46,19 @@ class VirtualBatchNorm(Stabilizer):
         self.nets, self.size = nets, size
         self._bodies: dict[str, _Referenced] = {}
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Replace the batch norms."""
         if self.nets != "discriminator":
             self._bodies["g"] = self._replace(gan.generator, "net", "input_dim")
         if self.nets != "generator":
-            if len(gan.judges()) > 1:
+            if len(gan.discriminators()) > 1:
                 raise ValueError(
                     f"{type(gan).__name__}: VirtualBatchNorm keeps the reference of one discriminator, and there are "
-                    f"{len(gan.judges())}; use nets: generator"
+                    f"{len(gan.discriminators())}; use nets: generator"
                 )
             self._bodies["d"] = self._replace(gan.discriminator, "trunk", "image_shape")
 
-    def begin(self, gan: GAN) -> None:
+    def begin(self, gan: Game) -> None:
         """Once, before the first move: G's reference."""
         body = self._bodies.get("g")
         if body is not None and not body.settled:
@@ -80,7 +77,7 @@ class VirtualBatchNorm(Stabilizer):
             body.noise = noise
         return x
 
-    def after_turn(self, turn: Turn, gan: GAN) -> None:
+    def after_turn(self, turn: Turn, gan: Game) -> None:
         """Once, after D's first turn: D's reference."""
         if turn.side == "d" and "d" in self._bodies:
             self._bodies["d"].settle()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from zoo.stabilizers.base import Stabilizer
-from zoo.types import Batch, Critic, Terms, Turn, Verdict
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.types import Batch, Critic, Game, Output, Terms, Turn
 
 
 class SpectralNorm(Stabilizer):
@@ -32,10 +27,10 @@ class SpectralNorm(Stabilizer):
             raise ValueError(f"SpectralNorm: n_power_iterations must be at least 1, got {n_power_iterations}")
         self.n_power_iterations = n_power_iterations
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Parametrise the weights of every linear, convolutional and embedding layer of D."""
         layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
-        for module in [module for judge in gan.judges() for module in judge.modules()]:
+        for module in [module for net in gan.discriminators() for module in net.modules()]:
             if isinstance(module, layers):
                 spectral_norm(module, n_power_iterations=self.n_power_iterations)
 
@@ -56,7 +51,7 @@ class WeightClip(Stabilizer):
             raise ValueError(f"WeightClip: c must be above 0, got {c}")
         self.c = c
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse spectral norm, which would undo the box."""
         if any(isinstance(stabilizer, SpectralNorm) for stabilizer in gan.stabilizers):
             raise ValueError(
@@ -65,12 +60,12 @@ class WeightClip(Stabilizer):
             )
 
     @torch.no_grad()
-    def after_turn(self, turn: Turn, gan: GAN) -> None:
+    def after_turn(self, turn: Turn, gan: Game) -> None:
         """Clamp what is not frozen, if it was D's turn."""
         moved = [module for name in turn.movers for module in gan.players()[name].modules()]
-        for judge in gan.judges():
-            weights: list[Tensor] = [p for p in judge.parameters() if p.requires_grad]
-            if judge in moved and weights:
+        for net in gan.discriminators():
+            weights: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+            if net in moved and weights:
                 torch._foreach_clamp_min_(weights, -self.c)
                 torch._foreach_clamp_max_(weights, self.c)
 
@@ -101,12 +96,12 @@ class WeightPenalty(Stabilizer):
         self.weight = weight
         self._of: tuple[nn.Module, ...] = ()  # in a tuple: not a submodule
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Take note of D."""
         _refuse_foresight(self, gan)
-        self._of = gan.judges()
+        self._of = gan.discriminators()
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The penalty, as `weight_penalty`."""
         kernels = [p for net in self._of for p in net.parameters() if p.ndim > 1]
         return {"weight_penalty": self.weight * torch.stack([w.square().sum() / 2 for w in kernels]).mean()}
@@ -140,7 +135,7 @@ class HistoricalAveraging(Stabilizer):
         self.weight = weight
         self._present: dict[str, list[nn.Parameter]] = {}
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Begin both averages where D and G are now."""
         _refuse_foresight(self, gan)
         for player, net in _networks(gan).items():
@@ -149,22 +144,22 @@ class HistoricalAveraging(Stabilizer):
             self.register_buffer(f"{player}_points", torch.ones((), dtype=torch.int64))
 
     @torch.no_grad()
-    def begin(self, gan: GAN) -> None:
+    def begin(self, gan: Game) -> None:
         """Begin them anew on the first batch: weights may have been loaded since."""
         if gan.steps == 0:
             for player in self._present:
                 self.get_buffer(f"{player}_mean").copy_(self._vector(player))
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """D's distance from its past, as `historical_averaging`."""
         return {"historical_averaging": self._term("d")}
 
-    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
         """G's distance from its past, as `historical_averaging`."""
         return {"historical_averaging": self._term("g")}
 
     @torch.no_grad()
-    def after_turn(self, turn: Turn, gan: GAN) -> None:
+    def after_turn(self, turn: Turn, gan: Game) -> None:
         """Take the mover's new place into its average."""
         moved = {id(p) for name in turn.movers for p in gan.players()[name].parameters()}
         for player, net in _networks(gan).items():
@@ -191,13 +186,13 @@ class HistoricalAveraging(Stabilizer):
         return self.weight * sum(distances, self.get_buffer("g_mean").new_zeros(()))
 
 
-def _networks(gan: GAN) -> dict[str, nn.Module]:
+def _networks(gan: Game) -> dict[str, nn.Module]:
     """The discriminators as d, d2, ..., and the generator as g."""
-    judges = {f"d{i or ''}": judge for i, judge in enumerate(gan.judges())}
+    judges = {f"d{i or ''}": net for i, net in enumerate(gan.discriminators())}
     return {**judges, "g": gan.generator}
 
 
-def _refuse_foresight(stabilizer: Stabilizer, gan: GAN) -> None:
+def _refuse_foresight(stabilizer: Stabilizer, gan: Game) -> None:
     if hasattr(gan.dynamics, "unroll"):
         raise ValueError(
             f"{type(gan).__name__}: {type(stabilizer).__name__} looks at D's own parameters and cannot see the D of "

@@ -11,6 +11,8 @@ def variants() -> dict[str, type[GAN]]:
     """Every objective in this folder, class name to class, in alphabetical order."""
     found = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        if module.name.rpartition(".")[2].startswith("_"):
+            continue
         for value in vars(import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, GAN) and value.__module__ == module.name:
                 found[value.__name__] = value

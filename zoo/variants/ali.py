@@ -7,18 +7,18 @@ D(x, z) = σ(score) tells pairs (x, z ~ q(z|x)) from pairs (G(z), z). At its bes
 where neither side gains, the encoder inverts the generator in distribution.
 """
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from zoo.encoded import EncodedGAN
 from zoo.optim import Adam
 from zoo.types import Batch, Critic, Role, Terms
+from zoo.variants._encoder import EncoderGAN
 
 
-class ALI(EncodedGAN):
+class ALI(EncoderGAN):
     """A generator and an encoder against one discriminator of pairs.
 
     G and E are one player with one optimiser, as in the authors' code. Their loss is the non-saturating one of that
@@ -28,11 +28,8 @@ class ALI(EncodedGAN):
     Each scoring of the data draws its own sample of q(z|x). Instance noise falls on x, not on z.
 
     Args:
-        generator: as in `GAN`.
         discriminator: of pairs (x, z), such as `zoo.backbones.PairDiscriminator`.
         encoder: x (N, ...) to mean and log variance, each (N, latent_dim); moves with the generator.
-        g_optimizer: of the generator and the encoder.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`. A gradient penalty is refused: points between the pairs have no z of their own.
 
     Logs:
@@ -44,6 +41,7 @@ class ALI(EncodedGAN):
             latent_dim that differs from the generator's.
     """
 
+    default_optimizer = partial(Adam, lr=1e-4)
     paired = True
     stochastic_encoder = True
     log_loss = True
@@ -53,12 +51,9 @@ class ALI(EncodedGAN):
         generator: nn.Module,
         discriminator: nn.Module,
         encoder: nn.Module,
-        *,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
         **kwargs: Any,
     ) -> None:
-        super().__init__(generator, discriminator, encoder, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        super().__init__(generator, discriminator, encoder, **kwargs)
         if discriminator.latent_dim != self.latent_dim:
             raise ValueError(
                 f"ALI: the discriminator's latent_dim is {discriminator.latent_dim}, the generator's {self.latent_dim}"

@@ -7,10 +7,10 @@
 D is an autoencoder and its score the energy ℓ. M = ℓ(x) + |γ ℓ(x) - ℓ(G(z_G))| measures convergence.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo import ranks
@@ -32,8 +32,6 @@ class BEGAN(GAN):
         discriminator: an autoencoder that returns energies; its `norm_power` is η.
         gamma: the ratio ℓ(G(z)) / ℓ(x) aimed for; lower gives less diversity.
         lambda_k: learning rate of k.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
 
     Raises:
@@ -44,6 +42,7 @@ class BEGAN(GAN):
         began/convergence: M; it falls as the run converges.
     """
 
+    default_optimizer = partial(Adam, lr=8e-5, beta1=0.9)
     energy_based = True
     k: Tensor
 
@@ -54,13 +53,11 @@ class BEGAN(GAN):
         *,
         gamma: float = 0.5,
         lambda_k: float = 1e-3,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=8e-5, beta1=0.9),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=8e-5, beta1=0.9),
         **kwargs: Any,
     ) -> None:
         if gamma < 0 or lambda_k < 0:
             raise ValueError(f"BEGAN: gamma and lambda_k must be at least 0, got {gamma} and {lambda_k}")
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        super().__init__(generator, discriminator, **kwargs)
         self.gamma, self.lambda_k = gamma, lambda_k
         self.register_buffer("k", torch.zeros(()))
 
@@ -74,7 +71,7 @@ class BEGAN(GAN):
 
     def sample_latent(self, n: int, noise: Noise) -> Tensor:
         """Latents z, (n, latent_dim), uniform on [-1, 1)."""
-        return 2 * noise.uniform(n, self.latent_dim, dtype=self._float) - 1
+        return 2 * noise.uniform(n, self.latent_dim, dtype=self.latent_dtype) - 1
 
     def update_k(self, loss_real: Tensor, loss_fake: Tensor) -> Tensor:
         """Move k by one step and clip it to [0, 1]; returns M.
@@ -88,7 +85,7 @@ class BEGAN(GAN):
     def after_turn(self, turn: Turn) -> None:
         """After the generator's turn, k follows ℓ(x) of the last D turn and ℓ(G(z_G)) of this one."""
         if turn.name == "g":
-            loss_real = ranks.mean(self.verdicts["d"]["real"].score.mean())
-            loss_fake = ranks.mean(self.verdicts["g"]["fake"].score.mean())
+            loss_real = ranks.mean(self.outputs["d"]["real"].score.mean())
+            loss_fake = ranks.mean(self.outputs["g"]["fake"].score.mean())
             self.latest["began/convergence"] = self.update_k(loss_real, loss_fake)
             self.latest["began/k"] = self.k

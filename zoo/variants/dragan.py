@@ -6,16 +6,17 @@
 D(x) = σ(score); the gradient is the score's. The points x + δ lie near real data only.
 """
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.stabilizers import GradientPenalty, Stabilizer
+from zoo.penalties import gradient_norm, penalty_point
+from zoo.stabilizers.penalty import check_penalty
+from zoo.types import Batch, Critic, Output, Terms
 
 
 class DRAGAN(GAN):
@@ -27,20 +28,18 @@ class DRAGAN(GAN):
     code's. std(batch) is over the images of all ranks.
 
     Args:
-        generator: as in `GAN`.
         discriminator: layer norm or none.
         gp_weight: λ.
         k: the norm wanted.
         one_sided: the lectures' form, max(0, ‖∇D‖² - k): a hinge on the squared norm.
         neighbourhood: `near_real` or `near_real_gaussian`, see `zoo.penalties.penalty_point`.
         scale: ½ in the formula for δ; √c for the Gaussian.
-        stabilizers: applied after the penalty.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
     """
 
+    default_optimizer = partial(Adam, lr=1e-4, beta1=0.5, beta2=0.9)
     log_loss = True
+    double_backward = True
 
     def __init__(
         self,
@@ -52,30 +51,16 @@ class DRAGAN(GAN):
         one_sided: bool = False,
         neighbourhood: Literal["near_real", "near_real_gaussian"] = "near_real",
         scale: float = 0.5,
-        stabilizers: Sequence[Stabilizer] | None = None,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.5, beta2=0.9),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.5, beta2=0.9),
         **kwargs: Any,
     ) -> None:
         if neighbourhood not in ("near_real", "near_real_gaussian"):
             raise ValueError(
                 f"DRAGAN: unknown neighbourhood {neighbourhood!r}; choose from near_real, near_real_gaussian"
             )
-        penalty = GradientPenalty(
-            gp_weight,
-            where=neighbourhood,
-            target="squared_hinge" if one_sided else "two_sided",
-            k=k,
-            scale=scale,
-        )
-        super().__init__(
-            generator,
-            discriminator,
-            stabilizers=[penalty, *(stabilizers or ())],
-            g_optimizer=g_optimizer,
-            d_optimizer=d_optimizer,
-            **kwargs,
-        )
+        super().__init__(generator, discriminator, **kwargs)
+        check_penalty(self, gp_weight)
+        self.gp_weight, self.k, self.one_sided = gp_weight, k, one_sided
+        self.neighbourhood, self.scale = neighbourhood, scale
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -86,3 +71,10 @@ class DRAGAN(GAN):
     def g_loss(d_fake: Tensor) -> Tensor:
         """-E log D(G(z)), from logits."""
         return F.softplus(-d_fake).mean()
+
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
+        """The loss, and λ E (‖∇D(x + δ)‖₂ - k)² as `gradient_penalty`."""
+        x = penalty_point(self.neighbourhood, batch.real, batch.fake, batch.noise, scale=self.scale)  # x + δ
+        norm = gradient_norm(lambda x: critic(x, "penalty").score, x)
+        penalty = (norm.square() - self.k).relu() if self.one_sided else (norm - self.k).square()
+        return super().d_terms(critic, batch, real, fake) | {"gradient_penalty": self.gp_weight * penalty.mean()}

@@ -8,17 +8,17 @@ D is an autoencoder, its score an energy: how badly it reconstructs. S are its c
 L_D = m (ibid., theorems 1 and 2).
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo import ranks
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.types import Batch, Critic, Terms, Verdict
+from zoo.types import Batch, Critic, Output, Terms
 
 
 class EBGAN(GAN):
@@ -34,12 +34,9 @@ class EBGAN(GAN):
     Codes are compared over all ranks.
 
     Args:
-        generator: as in `GAN`.
         discriminator: an autoencoder that returns energies, and its "code" (N, code_dim) among the features.
         margin: m, above 0, in units of the energy.
         pt_weight: λ, at least 0. The paper's EBGAN-PT has 0.1.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
 
     Raises:
@@ -50,6 +47,7 @@ class EBGAN(GAN):
         loss/g/pulling_away: λ f_PT, with a `pt_weight`; f_PT is 0 for orthogonal codes and 1 where G makes one image.
     """
 
+    default_optimizer = partial(Adam, lr=1e-3)
     energy_based = True
 
     def __init__(
@@ -59,15 +57,13 @@ class EBGAN(GAN):
         *,
         margin: float = 0.5,
         pt_weight: float = 0.0,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-3),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-3),
         **kwargs: Any,
     ) -> None:
         if margin <= 0 or pt_weight < 0:
             raise ValueError(
                 f"EBGAN: margin must be above 0 and pt_weight at least 0, got margin={margin}, pt_weight={pt_weight}"
             )
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        super().__init__(generator, discriminator, **kwargs)
         self.margin, self.pt_weight = margin, pt_weight
 
     def d_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -78,7 +74,7 @@ class EBGAN(GAN):
         """E D(G(z))."""
         return d_fake.mean()
 
-    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
         """The loss, and with a `pt_weight` the `pulling_away` term."""
         terms = super().g_terms(critic, batch, fake)
         if self.pt_weight:

@@ -6,10 +6,9 @@
 D is a real number, no sigmoid. It stops learning from real images above 1 and from fakes below -1.
 """
 
-from typing import Any
+from functools import partial
 
-from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.dynamics import Alternating, Dynamics
 from zoo.gan import GAN
@@ -21,34 +20,13 @@ class HingeGAN(GAN):
 
     Deviations: none known in the losses. Adam at 2e-4 with β = (0, 0.9) and 5 moves of D are the CIFAR-10 settings of
     Miyato et al.'s code, which also doubles G's batch, moves G first in each round, and lets the rates fall to 0.
-
-    Args:
-        generator: as in `GAN`.
-        discriminator: as in `GAN`.
-        dynamics: None is 5 discriminator moves to each generator move.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
-        kwargs: the rest of `GAN`.
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        dynamics: Dynamics | None = None,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.0, beta2=0.9),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=2e-4, beta1=0.0, beta2=0.9),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            generator,
-            discriminator,
-            dynamics=dynamics or Alternating(d_steps=5),
-            g_optimizer=g_optimizer,
-            d_optimizer=d_optimizer,
-            **kwargs,
-        )
+    default_optimizer = partial(Adam, lr=2e-4, beta1=0.0, beta2=0.9)
+
+    def default_dynamics(self) -> Dynamics:
+        """5 discriminator moves to each generator move."""
+        return Alternating(d_steps=5)
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:

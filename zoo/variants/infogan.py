@@ -9,17 +9,17 @@ shares D's layers but the last and moves with D.
 
 import math
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.optim import Adam
-from zoo.types import Batch, Critic, Terms, Verdict
+from zoo.types import Batch, Critic, Output, Terms
 
 
 class InfoGAN(GAN):
@@ -39,8 +39,6 @@ class InfoGAN(GAN):
         categorical: number of classes, at least 2.
         continuous: number of continuous codes, at least 0.
         info_weight: λ, at least 0.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`; D's and Q's.
         kwargs: the rest of `GAN`.
 
     Raises:
@@ -51,7 +49,10 @@ class InfoGAN(GAN):
         loss/g/information: the same, on G's turn.
     """
 
+    default_optimizer = partial(Adam, lr=2e-4)
+    default_g_optimizer = partial(Adam, lr=1e-3)
     log_loss = True
+    q: nn.Module
 
     def __init__(
         self,
@@ -61,29 +62,27 @@ class InfoGAN(GAN):
         categorical: int = 10,
         continuous: int = 2,
         info_weight: float = 1.0,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-3),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=2e-4),
         **kwargs: Any,
     ) -> None:
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        name, latent_dim = type(self).__name__, getattr(generator, "latent_dim", 0)
         if categorical < 2 or continuous < 0 or info_weight < 0:
             raise ValueError(
-                "InfoGAN: categorical must be at least 2, continuous and info_weight at least 0, "
+                f"{name}: categorical must be at least 2, continuous and info_weight at least 0, "
                 f"got {categorical}, {continuous} and {info_weight}"
             )
-        self.categorical, self.continuous, self.info_weight = categorical, continuous, info_weight
-        self.noise_dim = self.latent_dim - categorical - continuous
-        if self.noise_dim < 1:
+        if any(getattr(net, "num_classes", None) is not None for net in (generator, discriminator)):
+            raise ValueError(f"{name}: it finds classes without labels; leave num_classes of both networks out")
+        if latent_dim <= categorical + continuous:
             raise ValueError(
-                f"InfoGAN: {type(generator).__name__} has latent_dim {self.latent_dim}, but {categorical} classes and "
+                f"{name}: {type(generator).__name__} has latent_dim {latent_dim}, but {categorical} classes and "
                 f"{continuous} continuous codes must leave at least 1 for noise; "
                 f"give it {categorical + continuous + 1} or more"
             )
-        if self.num_classes is not None or getattr(discriminator, "num_classes", None) is not None:
-            raise ValueError("InfoGAN: it finds classes without labels; leave num_classes of both networks out")
-        self.q = nn.Sequential(
-            nn.Linear(self._hidden_dim(), 128), nn.LeakyReLU(0.1), nn.Linear(128, categorical + continuous)
-        )
+        hidden = _hidden_dim(generator, discriminator)
+        q = nn.Sequential(nn.Linear(hidden, 128), nn.LeakyReLU(0.1), nn.Linear(128, categorical + continuous))
+        super().__init__(generator, discriminator, networks={"q": q}, **kwargs)
+        self.categorical, self.continuous, self.info_weight = categorical, continuous, info_weight
+        self.noise_dim = latent_dim - categorical - continuous
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -97,8 +96,7 @@ class InfoGAN(GAN):
 
     def players(self) -> dict[str, nn.Module]:
         """Q moves with D."""
-        judge = [self.discriminator, self.q] if hasattr(self, "q") else [self.discriminator]  # not yet, in __init__
-        return {"d": nn.ModuleList(judge), "g": self.generator}
+        return {"d": nn.ModuleList([self.discriminator, self.q]), "g": self.generator}
 
     def sample_latent(self, n: int, noise: Noise) -> Tensor:
         """Latents z = (noise, one-hot class, continuous codes), (n, latent_dim)."""
@@ -115,7 +113,7 @@ class InfoGAN(GAN):
             category: one class for all, or (n,), int64; drawn if None.
             codes: (n, continuous), or (continuous,) for all, in [-1, 1]; drawn if None.
         """
-        u = noise.uniform(n, self.noise_dim + 1 + self.continuous, dtype=self._float)
+        u = noise.uniform(n, self.noise_dim + 1 + self.continuous, dtype=self.latent_dtype)
         drawn = (u[:, self.noise_dim] * self.categorical).long()
         chosen = drawn if category is None else torch.as_tensor(category, device=u.device).expand(n)
         one_hot = chosen[:, None] == torch.arange(self.categorical, device=u.device)  # F.one_hot reads the device
@@ -123,7 +121,7 @@ class InfoGAN(GAN):
         values = other[:, self.noise_dim + 1 :] if codes is None else codes.to(other).expand(n, self.continuous)
         return torch.cat([other[:, : self.noise_dim], one_hot.to(other), values], 1)
 
-    def information(self, z: Tensor, fake: Verdict) -> Tensor:
+    def information(self, z: Tensor, fake: Output) -> Tensor:
         """L_I in nats, from what Q says of fakes made from z (n, latent_dim); a scalar."""
         codes = z[:, self.noise_dim :]
         said = self.q(fake.features["hidden"])
@@ -132,24 +130,27 @@ class InfoGAN(GAN):
         log_values = -squares / 2 - self.continuous * math.log(2 * math.pi) / 2
         return (log_class + log_values).mean() + math.log(self.categorical) + self.continuous * math.log(2)
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The log loss, and -λ L_I as `information`."""
         information = -self.info_weight * self.information(batch.z, fake)
         return super().d_terms(critic, batch, real, fake) | {"information": information}
 
-    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
         """The log loss, and -λ L_I as `information`."""
         information = -self.info_weight * self.information(batch.z, fake)
         return super().g_terms(critic, batch, fake) | {"information": information}
 
-    def _hidden_dim(self) -> int:
-        """The width of the layer that Q shares, from one image."""
-        net = deepcopy(self.discriminator).eval()
-        said = net(self.sample(1, seed=0))
-        hidden = said[1].get("hidden") if isinstance(said, tuple) else None
-        if hidden is None or hidden.ndim != 2:
-            raise ValueError(
-                f"InfoGAN: {type(self.discriminator).__name__} must show a feature 'hidden' of shape (N, width), which "
-                "Q shares; use a discriminator of zoo.backbones"
-            )
-        return hidden.shape[1]
+
+@torch.no_grad()
+def _hidden_dim(generator: nn.Module, discriminator: nn.Module) -> int:
+    """The width of the layer that Q shares, from one image."""
+    g, d = deepcopy(generator).eval(), deepcopy(discriminator).eval()
+    z = torch.zeros(1, g.latent_dim, dtype=next(g.parameters()).dtype)  # type: ignore[call-overload]
+    out = d(g(z))
+    hidden = out[1].get("hidden") if isinstance(out, tuple) else None
+    if hidden is None or hidden.ndim != 2:
+        raise ValueError(
+            f"InfoGAN: {type(discriminator).__name__} must show a feature 'hidden' of shape (N, width), which Q "
+            "shares; use a discriminator of zoo.backbones"
+        )
+    return int(hidden.shape[1])

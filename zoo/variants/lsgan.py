@@ -6,9 +6,9 @@
 a is the target of fakes, b that of real images, c what G wants D to say. D is linear at its end.
 """
 
+from functools import partial
 from typing import Any
 
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo.gan import GAN
@@ -22,29 +22,19 @@ class LSGAN(GAN):
     the game minimises a Pearson χ² divergence. Adam at 1e-3 with β₁ = 0.5 as in the authors' code.
 
     Args:
-        generator: as in `GAN`.
-        discriminator: as in `GAN`.
         a: target of fakes.
         b: target of real images.
         c: what the generator aims for.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
     """
 
+    default_optimizer = partial(Adam, lr=1e-3)
+
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        a: float = 0.0,
-        b: float = 1.0,
-        c: float = 1.0,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-3),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-3),
+        self, generator: nn.Module, discriminator: nn.Module, *, a: float = 0.0, b: float = 1.0, c: float = 1.0,
         **kwargs: Any,
-    ) -> None:
-        super().__init__(generator, discriminator, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+    ) -> None:  # fmt: skip
+        super().__init__(generator, discriminator, **kwargs)
         self.a, self.b, self.c = a, b, c
 
     def d_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.encoded import EncodedGAN
 from zoo.types import Batch, Critic, Terms, Turn
+from zoo.variants._encoder import EncoderGAN
 
 
-class MDGAN(EncodedGAN):
+class MDGAN(EncoderGAN):
     """Manifold and diffusion: an encoder and two discriminators, four moves a round.
 
     Each move draws new latents and makes x̃ anew. G is one player with one optimiser in both of its moves, and its
@@ -32,7 +32,6 @@ class MDGAN(EncodedGAN):
     Adam as in DCGAN (Radford et al. 2016).
 
     Args:
-        generator: as in `GAN`.
         discriminator: D1, tells data from reconstructions.
         diffusion_discriminator: D2, tells reconstructions from samples.
         encoder: x (N, ...) to z (N, latent_dim), not stochastic; its optimiser takes the generator's settings.
@@ -48,6 +47,7 @@ class MDGAN(EncodedGAN):
             second discriminator that is the first or returns energies.
     """
 
+    diffusion_discriminator: nn.Module
     log_loss = True
 
     def __init__(
@@ -67,9 +67,8 @@ class MDGAN(EncodedGAN):
                 f"MDGAN cannot use this {type(diffusion_discriminator).__name__} as its diffusion_discriminator: "
                 "it needs scores, not energies, from a network of its own"
             )
-        self.__dict__["diffusion_discriminator"] = diffusion_discriminator  # one of the players, as the encoder is
-        super().__init__(generator, discriminator, encoder, **kwargs)
-        self.diffusion_discriminator = diffusion_discriminator
+        networks = {"diffusion_discriminator": diffusion_discriminator}
+        super().__init__(generator, discriminator, encoder, networks=networks, **kwargs)
         self.weight = weight
 
     @staticmethod
@@ -100,7 +99,7 @@ class MDGAN(EncodedGAN):
             "e": self.encoder,
         }
 
-    def judges(self) -> tuple[nn.Module, ...]:
+    def discriminators(self) -> tuple[nn.Module, ...]:
         """Both discriminators."""
         return (self.discriminator, self.diffusion_discriminator)
 
@@ -126,8 +125,8 @@ class MDGAN(EncodedGAN):
         """D2's terms: x̃ against G(z)."""
         z = self.sample_latent(len(batch.real), batch.noise)
         batch = replace(batch, real=self.rebuild(batch), z=z, fake=self.generate(z, batch.labels))
-        return self.d_turn(self.bind(batch, judge=self.diffusion_discriminator), batch, "d2")
+        return self.d_turn(self.bind(batch, self.diffusion_discriminator), batch, "d2")
 
     def diffusion_g_turn(self, critic: Critic, batch: Batch) -> Terms:
         """G's terms: G(z) convinces D2."""
-        return self.g_turn(self.bind(batch, judge=self.diffusion_discriminator), batch, "g2")
+        return self.g_turn(self.bind(batch, self.diffusion_discriminator), batch, "g2")

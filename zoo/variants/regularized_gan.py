@@ -9,18 +9,18 @@ lectures print + λ₂ log D(x̃) in what is minimised, as the paper is remember
 less convincing.
 """
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from zoo.encoded import EncodedGAN
 from zoo.optim import Adam
 from zoo.types import Batch, Critic, Terms, Turn
+from zoo.variants._encoder import EncoderGAN
 
 
-class RegularizedGAN(EncodedGAN):
+class RegularizedGAN(EncoderGAN):
     """G must also rebuild the data, and its reconstructions must convince D.
 
     G and E move together on L_G: what does not depend on E gives it no gradient, so E descends on L_E.
@@ -30,13 +30,9 @@ class RegularizedGAN(EncodedGAN):
     means the same at any size.
 
     Args:
-        generator: as in `GAN`.
-        discriminator: as in `GAN`.
         encoder: x (N, ...) to z (N, latent_dim), not stochastic; its optimiser takes the generator's settings.
         lambda1: λ₁, at least 0.
         lambda2: λ₂, at least 0. With both at 0 it is the non-saturating GAN.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
 
     Logs:
@@ -47,6 +43,7 @@ class RegularizedGAN(EncodedGAN):
         ValueError: for a negative λ, a stochastic encoder, or one of another latent_dim than the generator's.
     """
 
+    default_optimizer = partial(Adam, lr=1e-4)
     log_loss = True
 
     def __init__(
@@ -57,13 +54,11 @@ class RegularizedGAN(EncodedGAN):
         *,
         lambda1: float = 0.2,
         lambda2: float = 0.4,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
         **kwargs: Any,
     ) -> None:
         if lambda1 < 0 or lambda2 < 0:
             raise ValueError(f"RegularizedGAN: lambda1 and lambda2 must be at least 0, got {lambda1} and {lambda2}")
-        super().__init__(generator, discriminator, encoder, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        super().__init__(generator, discriminator, encoder, **kwargs)
         self.lambda1, self.lambda2 = lambda1, lambda2
 
     @staticmethod

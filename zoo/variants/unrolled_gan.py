@@ -7,16 +7,16 @@ D(x) = σ(score). G's gradient goes through the K steps; D's own move is one ord
 the minimax game.
 """
 
+from functools import partial
 from typing import Any, Literal
 
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo.dynamics import Dynamics, Unrolled
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.types import Batch, Critic, Terms, Verdict
+from zoo.types import Batch, Critic, Output, Terms
 
 
 class UnrolledGAN(GAN):
@@ -27,18 +27,15 @@ class UnrolledGAN(GAN):
     replication's reading of the paper's appendix, which was not read again here.
 
     Args:
-        generator: as in `GAN`.
         discriminator: as in `GAN`; smooth or ReLU, without gradient penalties for the paper's game.
         objective: `minimax`, the paper's; or `non_saturating`, -E log D(G(z)) at θ_D^K.
-        dynamics: None is `Unrolled(k=5)`.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`; an Adam, or `Unrolled` needs an lr.
         kwargs: the rest of `GAN`.
 
     Raises:
         ValueError: for an unknown objective.
     """
 
+    default_optimizer = partial(Adam, lr=1e-4)
     log_loss = True
 
     def __init__(
@@ -47,22 +44,16 @@ class UnrolledGAN(GAN):
         discriminator: nn.Module,
         *,
         objective: Literal["minimax", "non_saturating"] = "minimax",
-        dynamics: Dynamics | None = None,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4),
         **kwargs: Any,
     ) -> None:
         if objective not in ("minimax", "non_saturating"):
             raise ValueError(f"UnrolledGAN: unknown objective {objective!r}; choose from minimax, non_saturating")
-        super().__init__(
-            generator,
-            discriminator,
-            dynamics=dynamics or Unrolled(k=5),
-            g_optimizer=g_optimizer,
-            d_optimizer=d_optimizer,
-            **kwargs,
-        )
+        super().__init__(generator, discriminator, **kwargs)
         self.objective = objective
+
+    def default_dynamics(self) -> Dynamics:
+        """5 steps of foresight."""
+        return Unrolled(k=5)
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -73,7 +64,7 @@ class UnrolledGAN(GAN):
         """E log(1 - D(G(z))), or -E log D(G(z)), from logits."""
         return -F.softplus(d_fake).mean() if self.objective == "minimax" else F.softplus(-d_fake).mean()
 
-    def g_terms(self, critic: Critic, batch: Batch, fake: Verdict) -> Terms:
+    def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms:
         """All of -L_D for `minimax`: the real images' part depends on G too, through D's steps."""
         if self.objective == "non_saturating":
             return super().g_terms(critic, batch, fake)

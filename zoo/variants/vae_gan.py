@@ -9,25 +9,20 @@ parts of L_D, D waits where it is good at one of them, min(c) < 0.68 - m, and G 
 max(c) > 0.68 + m; if that stops both, both move.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import RMSprop
 
 from zoo import ranks
-from zoo.encoded import EncodedGAN
-from zoo.types import Batch, Critic, Data, Terms, Turn, Verdict
+from zoo.types import Batch, Critic, Data, Output, Terms, Turn
+from zoo.variants._encoder import EncoderGAN
 
 
-def rmsprop(parameters: Any) -> RMSprop:
-    """The authors' rate of 0.025 is for a sum over a batch of 64."""
-    return RMSprop(parameters, lr=0.025 / 64, alpha=0.9, foreach=True)
-
-
-class VAEGAN(EncodedGAN):
+class VAEGAN(EncoderGAN):
     """A variational autoencoder whose decoder is the generator, and whose error is measured in D's features.
 
     Three players, each with its own loss: D, G and E, in this order.
@@ -49,8 +44,6 @@ class VAEGAN(EncodedGAN):
         equilibrium: the middle of the band, in nats; 0.68 is just under -log ½, a D that cannot tell.
         reconstructions: judge x̃ as a fake too. D's loss then averages over both kinds of fakes, G's adds them up, as
             in the authors' code, whose CelebA script does without.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
 
     Logs:
@@ -64,6 +57,7 @@ class VAEGAN(EncodedGAN):
             the generator's, and, in training, for a discriminator without features["hidden"].
     """
 
+    default_optimizer = partial(RMSprop, lr=0.025 / 64, alpha=0.9, foreach=True)  # theirs sums over a batch of 64
     stochastic_encoder = True
     log_loss = True
     costs: Tensor
@@ -78,13 +72,11 @@ class VAEGAN(EncodedGAN):
         margin: float = 0.35,
         equilibrium: float = 0.68,
         reconstructions: bool = False,
-        g_optimizer: OptimizerCallable = rmsprop,
-        d_optimizer: OptimizerCallable = rmsprop,
         **kwargs: Any,
     ) -> None:
         if not 0 <= gamma <= 1 or margin < 0:
             raise ValueError(f"VAEGAN: gamma must be in [0, 1] and margin at least 0, got {gamma} and {margin}")
-        super().__init__(generator, discriminator, encoder, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **kwargs)
+        super().__init__(generator, discriminator, encoder, **kwargs)
         self.gamma, self.margin, self.equilibrium, self.reconstructions = gamma, margin, equilibrium, reconstructions
         self.register_buffer("costs", torch.full((2,), equilibrium))  # both parts of L_D, of the last batch
         self.waiting: frozenset[str] = frozenset()
@@ -104,7 +96,7 @@ class VAEGAN(EncodedGAN):
         """KL(q(z|x) ‖ N(0, I)) from (N, latent_dim) each, summed over dimensions, averaged over the batch."""
         return (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean() / 2
 
-    def likelihood_loss(self, real: Verdict, rebuilt: Verdict) -> Tensor:
+    def likelihood_loss(self, real: Output, rebuilt: Output) -> Tensor:
         """½‖f(x) - f(x̃)‖², summed over features, averaged over the batch."""
         if "hidden" not in real.features:
             shown = ", ".join(real.features) or "none"
@@ -131,21 +123,21 @@ class VAEGAN(EncodedGAN):
         z = mean + (log_variance / 2).exp() * batch.noise.normal(*mean.shape, dtype=mean.dtype)
         return self.generate(z, batch.labels)
 
-    def d_terms(self, critic: Critic, batch: Batch, real: Verdict, fake: Verdict) -> Terms:
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """L_D; of reconstructions too, if they are judged."""
         if not self.reconstructions:
             return super().d_terms(critic, batch, real, fake)
         rebuilt = critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
-        self.verdicts["d"]["rebuilt"] = rebuilt.detach()
+        self.outputs["d"]["rebuilt"] = rebuilt.detach()
         return {"adversarial": self.d_loss(real.score, torch.cat([fake.score, rebuilt.score]))}
 
     def g_turn(self, critic: Critic, batch: Batch, name: str = "g") -> Terms:
         """-(1-γ) L_D and γ L_like."""
         terms = super().g_turn(critic, batch, name)
         real, rebuilt = critic(batch.real, "real"), critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
-        self.verdicts[name]["real"] = real.detach()
+        self.outputs[name]["real"] = real.detach()
         if self.reconstructions:
-            self.verdicts[name]["rebuilt"] = rebuilt.detach()
+            self.outputs[name]["rebuilt"] = rebuilt.detach()
             terms["adversarial_rebuilt"] = self.g_loss(rebuilt.score)
         weighed = {key: (1 - self.gamma) * term for key, term in terms.items()}
         return weighed | {"likelihood": self.gamma * self.likelihood_loss(real, rebuilt)}
@@ -161,10 +153,10 @@ class VAEGAN(EncodedGAN):
         self.waiting = self.gate()
         super().training_step(batch, batch_idx)
 
-    def play(self, turn: Turn, data: Data, **more: Any) -> None:
+    def play(self, turn: Turn, data: Data) -> None:
         """Play the turn, unless its player must wait."""
         if turn.name not in self.waiting:
-            super().play(turn, data, **more)
+            super().play(turn, data)
 
     def gate(self) -> frozenset[str]:
         """The names of the turns that are left out of the next batch: d, g or none."""
@@ -178,8 +170,8 @@ class VAEGAN(EncodedGAN):
     def after_turn(self, turn: Turn) -> None:
         """Keep the costs as they were before anybody moved: those of D's turn, or of G's while D waits."""
         if turn.name == "d" or (turn.name == "g" and "d" in self.waiting):
-            said = dict(self.verdicts[turn.name])
-            real = said.pop("real").score
-            fakes = torch.cat([verdict.score for verdict in said.values()])
+            outputs = dict(self.outputs[turn.name])
+            real = outputs.pop("real").score
+            fakes = torch.cat([output.score for output in outputs.values()])
             self.costs.copy_(ranks.mean(torch.stack([F.softplus(-real).mean(), F.softplus(fakes).mean()])))
             self.latest["vae_gan/cost_real"], self.latest["vae_gan/cost_fake"] = self.costs.unbind()

@@ -7,9 +7,9 @@ D is a critic: a real number, no sigmoid. -L_D estimates K·W(P_r, P_g), for an 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import RMSprop
 
@@ -25,37 +25,23 @@ class WGAN(GAN):
     500th; here it is always the paper's n_critic = 5.
 
     Args:
-        generator: as in `GAN`.
         discriminator: the critic; batch norm allowed.
         clip: c, half the side of the box.
-        dynamics: None is 5 critic moves to each generator move.
         stabilizers: applied after the clipping.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
     """
 
+    default_optimizer = partial(RMSprop, lr=5e-5, foreach=True)
+
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        clip: float = 0.01,
-        dynamics: Dynamics | None = None,
-        stabilizers: Sequence[Stabilizer] | None = None,
-        g_optimizer: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5, foreach=True),
-        d_optimizer: OptimizerCallable = lambda p: RMSprop(p, lr=5e-5, foreach=True),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            generator,
-            discriminator,
-            dynamics=dynamics or Alternating(d_steps=5),
-            stabilizers=[WeightClip(clip), *(stabilizers or ())],
-            g_optimizer=g_optimizer,
-            d_optimizer=d_optimizer,
-            **kwargs,
-        )
+        self, generator: nn.Module, discriminator: nn.Module, *, clip: float = 0.01,
+        stabilizers: Sequence[Stabilizer] | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(generator, discriminator, stabilizers=[WeightClip(clip), *(stabilizers or ())], **kwargs)
+
+    def default_dynamics(self) -> Dynamics:
+        """5 critic moves to each generator move."""
+        return Alternating(d_steps=5)
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:

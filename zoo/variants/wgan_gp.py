@@ -7,16 +7,17 @@ D is a critic: a real number, no sigmoid, no batch norm. The penalty's optimum h
 penalty overestimates W(P_r, P_g); for a linear critic by a factor of 1 + ‖Δμ‖/(2λ).
 """
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 
 from zoo.dynamics import Alternating, Dynamics
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.stabilizers import GradientPenalty, Stabilizer
+from zoo.penalties import gradient_norm, penalty_point
+from zoo.stabilizers.penalty import check_penalty
+from zoo.types import Batch, Critic, Output, Terms
 
 
 class WGANGP(GAN):
@@ -26,40 +27,26 @@ class WGANGP(GAN):
     (0.5, 0.9).
 
     Args:
-        generator: as in `GAN`.
         discriminator: the critic; layer norm or none.
         gp_weight: λ. The authors' toy experiments use 0.1.
         one_sided: penalise slopes above 1 only (ibid., section 4).
-        dynamics: None is 5 critic moves to each generator move.
-        stabilizers: applied after the penalty.
-        g_optimizer: as in `GAN`.
-        d_optimizer: as in `GAN`.
         kwargs: the rest of `GAN`.
     """
 
+    default_optimizer = partial(Adam, lr=1e-4, beta1=0.0, beta2=0.9)
+    double_backward = True
+
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        gp_weight: float = 10.0,
-        one_sided: bool = False,
-        dynamics: Dynamics | None = None,
-        stabilizers: Sequence[Stabilizer] | None = None,
-        g_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.0, beta2=0.9),
-        d_optimizer: OptimizerCallable = lambda p: Adam(p, lr=1e-4, beta1=0.0, beta2=0.9),
+        self, generator: nn.Module, discriminator: nn.Module, *, gp_weight: float = 10.0, one_sided: bool = False,
         **kwargs: Any,
-    ) -> None:
-        penalty = GradientPenalty(gp_weight, where="interpolates", target="one_sided" if one_sided else "two_sided")
-        super().__init__(
-            generator,
-            discriminator,
-            dynamics=dynamics or Alternating(d_steps=5),
-            stabilizers=[penalty, *(stabilizers or ())],
-            g_optimizer=g_optimizer,
-            d_optimizer=d_optimizer,
-            **kwargs,
-        )
+    ) -> None:  # fmt: skip
+        super().__init__(generator, discriminator, **kwargs)
+        check_penalty(self, gp_weight)
+        self.gp_weight, self.one_sided = gp_weight, one_sided
+
+    def default_dynamics(self) -> Dynamics:
+        """5 critic moves to each generator move."""
+        return Alternating(d_steps=5)
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -70,3 +57,11 @@ class WGANGP(GAN):
     def g_loss(d_fake: Tensor) -> Tensor:
         """-E D(G(z))."""
         return -d_fake.mean()
+
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
+        """The loss, and λ E (‖∇D(x̂)‖₂ - 1)² as `gradient_penalty`."""
+        x = penalty_point("interpolates", batch.real, batch.fake, batch.noise)  # x̂ = αx + (1-α)G(z)
+        norm = gradient_norm(lambda x: critic(x, "penalty").score, x)
+        excess = (norm - 1).relu() if self.one_sided else norm - 1
+        penalty = self.gp_weight * excess.square().mean()
+        return super().d_terms(critic, batch, real, fake) | {"gradient_penalty": penalty}

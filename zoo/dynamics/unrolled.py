@@ -1,20 +1,16 @@
 """G looks through D's gradient or through D's next steps before it moves."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from zoo import freezing, ranks
+from zoo import ranks
 from zoo.dynamics.alternating import Alternating
-from zoo.dynamics.base import at_least, two_players
-from zoo.types import Batch, Data, State, Terms, Turn, total
-
-if TYPE_CHECKING:
-    from zoo.gan import GAN
+from zoo.dynamics.checks import at_least, two_players
+from zoo.dynamics.simultaneous import scored_once
+from zoo.types import Batch, Data, Game, State, Terms, Turn, total
 
 Rule = Callable[[list[Tensor], list[Tensor]], list[Tensor]]  # parameters and gradients to new parameters
 _Tensors = list[Tensor] | tuple[Tensor, ...]
@@ -36,34 +32,34 @@ class GradientRegularized(Alternating):
         g_steps: as in `Alternating`.
     """
 
-    differentiates_twice = True
+    double_backward = True
 
     def __init__(self, eta: float = 0.5, d_steps: int = 1, g_steps: int = 1) -> None:
         super().__init__(d_steps, g_steps)
         at_least(self, 0, eta=eta)
         self.eta = eta
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse a game of more than two sides."""
         two_players(gan, self)
 
-    def play(self, gan: GAN, turn: Turn, data: Data) -> None:
+    def play(self, gan: Game, turn: Turn, data: Data) -> None:
         """One move; G's with the penalty."""
         if turn.side == "d" or self.eta == 0:
             gan.play(turn, data)
         else:
             gan.move(turn, lambda: self._terms(gan, turn, data), differentiates=("d",))
 
-    def _terms(self, gan: GAN, turn: Turn, data: Data) -> Terms:
-        seen = dict(gan.verdicts)
+    def _terms(self, gan: Game, turn: Turn, data: Data) -> Terms:
+        seen = dict(gan.outputs)
         with torch.autocast(gan.device.type, enabled=False):
             batch = gan.deal(data, graph=True)
-            critic = gan.bind(batch, shared=True)
+            critic = scored_once(gan.bind(batch), batch)
             d_loss = total(two_players(gan, self)[0].terms(critic, batch))
             parameters = gan.parameters_of(["d"])
             gradient = torch.autograd.grad(d_loss, parameters, create_graph=True, materialize_grads=True)
             norm = torch.stack([g.square().sum() for g in ranks.mean_with_graph(list(gradient))]).sum()
-            gan.verdicts = seen
+            gan.outputs = seen
             return turn.terms(critic, batch) | {"gradient_norm": self.eta * norm}
 
     def extra_repr(self) -> str:
@@ -89,7 +85,7 @@ class Unrolled(Alternating):
         g_steps: as in `Alternating`.
     """
 
-    differentiates_twice = True
+    double_backward = True
 
     def __init__(
         self,
@@ -105,45 +101,44 @@ class Unrolled(Alternating):
             raise ValueError(f"Unrolled: unknown inner {inner!r}; choose from sgd, optimizer")
         self.k, self.lr, self.inner = k, lr, inner or ("optimizer" if lr is None else "sgd")
 
-    def prepare(self, gan: GAN) -> None:
+    def prepare(self, gan: Game) -> None:
         """Refuse a game of more than two sides."""
         two_players(gan, self)
 
-    def play(self, gan: GAN, turn: Turn, data: Data) -> None:
+    def play(self, gan: Game, turn: Turn, data: Data) -> None:
         """One move; G's with foresight."""
         if turn.side == "d" or self.k == 0:
             gan.play(turn, data)
         else:
             gan.move(turn, lambda: self._terms(gan, turn, data), differentiates=("d",))
 
-    def unroll(self, gan: GAN, batch: Batch) -> State:
+    def unroll(self, gan: Game, batch: Batch) -> State:
         """D's parameters after k steps on the batch, with the graph of those steps, and throw-away buffers."""
-        net = gan.discriminator
-        names = _names(net, "_parameters")
-        still = {name: p.detach() for p in names if not p.requires_grad for name in names[p]}
-        for buffer, known in _names(net, "_buffers").items():
-            still |= dict.fromkeys(known, buffer.clone())
-        movers = [p for p in names if p.requires_grad]
+        net, d_turn = gan.discriminator, two_players(gan, self)[0]
+        names = _by_module(net, "named_parameters")
+        buffers = {b: b.clone() for b in net.buffers()}
+        still = {name: buffers[b] for name, b in _by_module(net, "named_buffers").items()}
+        movers = [p for p in net.parameters() if p.requires_grad]
         at = [p.detach().requires_grad_() for p in movers]
         step = self._rule(gan, movers)
-        d_turn = two_players(gan, self)[0]
-        seen = dict(gan.verdicts)
+        seen = dict(gan.outputs)
 
         def state() -> State:
-            return still | {name: value for p, value in zip(movers, at, strict=True) for name in names[p]}
+            moved: dict[Tensor, Tensor] = dict(zip(movers, at, strict=True))
+            return still | {name: moved.get(p, p.detach()) for name, p in names.items()}
 
         for _ in range(self.k):
-            loss = total(d_turn.terms(gan.bind(batch, state()), batch))
+            loss = total(d_turn.terms(gan.bind(batch, state=state()), batch))
             gradients = torch.autograd.grad(loss, at, create_graph=True, materialize_grads=True)
             at = step(at, ranks.mean_with_graph(list(gradients)))
-        gan.verdicts = seen
+        gan.outputs = seen
         return state()
 
-    def _terms(self, gan: GAN, turn: Turn, data: Data) -> Terms:
+    def _terms(self, gan: Game, turn: Turn, data: Data) -> Terms:
         batch = gan.deal(data, graph=True)
-        return turn.terms(gan.bind(batch, self.unroll(gan, batch)), batch)
+        return turn.terms(gan.bind(batch, state=self.unroll(gan, batch)), batch)
 
-    def _rule(self, gan: GAN, movers: list[Tensor]) -> Rule:
+    def _rule(self, gan: Game, movers: Sequence[Tensor]) -> Rule:
         optimizer = gan.optimizer_of("d")
         group = optimizer.param_groups[0]
         lr = group["lr"] if self.lr is None else self.lr
@@ -175,7 +170,7 @@ class DifferentiableAdam:
         self.lr, self.betas, self.eps = lr, betas, eps
         zero = torch.zeros(())
         steps = states[0].get("step", zero) if states else zero
-        self.steps = float(steps) if freezing.visible(steps) else steps.double()  # elsewhere nobody waits for it
+        self.steps = steps.double()
         self.first: _Tensors = [state.get("exp_avg", zero) for state in states]
         self.second: _Tensors = [state.get("exp_avg_sq", zero) for state in states]
 
@@ -194,14 +189,9 @@ class DifferentiableAdam:
         return list(torch._foreach_sub(at, change))
 
 
-def _names(net: nn.Module, held: Literal["_parameters", "_buffers"]) -> dict[Tensor, list[str]]:
-    """What each tensor is called: once in each of the modules that share it, and once in a module that others share."""
-    names: dict[Tensor, list[str]] = {}
-    for prefix, module in net.named_modules():
-        for name, tensor in getattr(module, held).items():
-            if tensor is not None:
-                names.setdefault(tensor, []).append(f"{prefix}.{name}" if prefix else name)
-    return names
+def _by_module(net: nn.Module, kind: Literal["named_parameters", "named_buffers"]) -> dict[str, Tensor]:
+    """Parameters or buffers by name; those that modules share, under the name that each has for them."""
+    return {n: t for prefix, module in net.named_modules() for n, t in getattr(module, kind)(prefix, recurse=False)}
 
 
 def _mean(before: _Tensors, now: _Tensors, beta: float) -> _Tensors:

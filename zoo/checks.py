@@ -1,0 +1,72 @@
+"""What a game refuses when it is built: losses, networks and settings that do not go together."""
+
+from __future__ import annotations
+
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
+
+from zoo.types import Game
+
+
+def check_losses(game: Game, base: type) -> None:
+    """Refuse, with a TypeError, a subclass of `base` that defines neither a loss nor the terms that would use it."""
+    for loss, terms in (("d_loss", "d_terms"), ("g_loss", "g_terms")):
+        if all(getattr(type(game), method) is getattr(base, method) for method in (loss, terms)):
+            raise TypeError(f"{type(game).__name__}: define {loss}, or override {terms}")
+
+
+def check_networks(game: Game) -> None:
+    """Refuse, with a ValueError, networks that do not go with the objective or with each other."""
+    name, g, d = type(game).__name__, game.generator, game.discriminator
+    for kind, needed, yes, no in (
+        ("energy", game.energy_based, "an autoencoder (zoo.backbones.Autoencoder)", "scores, not energies"),
+        ("paired", game.paired, "one of pairs (x, z) (zoo.backbones.PairDiscriminator)", "one of x alone"),
+    ):
+        if getattr(d, kind, False) != needed:
+            needs = yes if needed else no
+            raise ValueError(f"{name} cannot use {type(d).__name__} as its discriminator: it needs {needs}")
+    if not isinstance(getattr(g, "latent_dim", None), int):
+        raise ValueError(f"{name}: {type(g).__name__} must have latent_dim, the width of its z, as an int")
+    mine, other = getattr(g, "num_classes", None), getattr(d, "num_classes", None)
+    if mine != other:
+        raise ValueError(f"{name}: num_classes is {mine} for the generator and {other} for the discriminator")
+
+
+def check_settings(game: Game, ema_decay: float | None, compiled: bool) -> None:
+    """Refuse, with a ValueError, a decay outside of [0, 1), and a compiled game with a double backward pass."""
+    name = type(game).__name__
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise ValueError(f"{name}: ema_decay must be in [0, 1), got {ema_decay}")
+    twice = [type(part).__name__ for part in (game, game.dynamics, *game.stabilizers) if part.double_backward]
+    if compiled and twice:
+        raise ValueError(
+            f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"
+        )
+
+
+def check_schedule(schedule: Any, place: str) -> None:
+    """Refuse what is no function of kimg, with a ValueError."""
+    if schedule is None:
+        return
+    if not callable(schedule) or isinstance(schedule, type | torch.optim.lr_scheduler.LRScheduler):
+        raise ValueError(
+            f"{place} must be a function of kimg, as Linear, Step and Cosine of zoo.schedules, got {schedule!r:.80}"
+        )
+
+
+def check_optimizer(make: OptimizerCallable, place: str) -> None:
+    """Refuse impossible settings now, rather than when training begins, with a ValueError."""
+    try:
+        made = make([nn.Parameter(torch.zeros(1))])
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    closure = signature(made.step).parameters.get("closure")
+    if closure is not None and closure.default is Parameter.empty:
+        raise ValueError(
+            f"{place}: {type(made).__name__} evaluates the loss again within a step, and a move has one evaluation; "
+            "use zoo.optim.Adam, or AdamW, RMSprop or SGD of torch.optim"
+        )

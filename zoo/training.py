@@ -1,0 +1,323 @@
+"""Several players with an optimiser each, on Lightning's manual optimisation: gradients, steps, counts and saves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+from zoo import ranks
+from zoo.checks import check_optimizer, check_schedule
+from zoo.described import Described
+from zoo.freezing import Buffers, freeze, frozen, running_statistics
+from zoo.initial import InitFrom
+from zoo.noise import Noise, generator_states, restore_generators
+from zoo.nonfinite import EVERY, POLICIES, Monitor, Policy, masked
+from zoo.optim import Adam
+from zoo.schedules import Schedule
+from zoo.types import Output, Terms, Turn
+
+RESUMED = ("latest", "scores", "metrics", "generators")
+
+
+class ManualTraining(Described, LightningModule, ABC):
+    """Steps, counts, logs and saves; knows that there are players, but not their losses.
+
+    Lightning counts every optimiser's step in `global_step`. Here optimisers step through the strategy, which counts
+    nothing, and `count` adds one a batch: `global_step`, batches, the loggers' step, `max_steps` and checkpoint
+    intervals are one number.
+
+    Args:
+        g_optimizer: makes an optimiser from parameters, for the players of G's turns. None is the paper's own,
+            `default_optimizer`.
+        d_optimizer: the same for the players of D's turns.
+        g_scheduler: kimg to a factor on the learning rates of G's side.
+        d_scheduler: the same for D's side.
+        clip_norm: scale each player's gradient down to this norm where it is larger.
+        compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.
+        init_from: a trained GAN to start from; `zoo.hub.finetune.begin` loads it, and the command line calls that.
+        nonfinite: a move whose terms or gradients are not finite is skipped. `stop` then ends the fit, in 50 steps,
+            with a FloatingPointError once all is saved; `skip` goes on and counts them in nonfinite/moves.
+    """
+
+    default_optimizer: ClassVar[OptimizerCallable] = Adam
+    default_g_optimizer: ClassVar[OptimizerCallable | None] = None  # for G's side, where a paper has two
+
+    def __init__(
+        self,
+        *,
+        g_optimizer: OptimizerCallable | None = None,
+        d_optimizer: OptimizerCallable | None = None,
+        g_scheduler: Schedule | None = None,
+        d_scheduler: Schedule | None = None,
+        clip_norm: float | None = None,
+        compile: bool = False,
+        init_from: InitFrom | str | None = None,
+        nonfinite: Policy = "stop",
+    ) -> None:
+        super().__init__()
+        name, own = type(self).__name__, type(self)
+        default, g_default = own.default_optimizer, own.default_g_optimizer or own.default_optimizer
+        self.make_optimizer = {"d": d_optimizer or default, "g": g_optimizer or g_default}
+        self.schedules = {"d": d_scheduler, "g": g_scheduler}
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"{name}: clip_norm must be above 0, got {clip_norm}")
+        if nonfinite not in POLICIES:
+            raise ValueError(f"{name}: unknown nonfinite {nonfinite!r}; choose from {', '.join(POLICIES)}")
+        for side in ("d", "g"):
+            check_schedule(self.schedules[side], f"{name}: {side}_scheduler")
+            check_optimizer(self.make_optimizer[side], f"{name}: {side}_optimizer")
+        self.automatic_optimization = False
+        self.clip_norm, self.compiled = clip_norm, compile
+        self.nonfinite, self.monitor, self.failure = nonfinite, Monitor(), ""
+        self.steps = self.images = self.g_moves = self.skipped = 0
+        self.noise = Noise(torch.initial_seed() % 2**63)
+        self.init_from = InitFrom(init_from) if isinstance(init_from, str) else init_from
+        self.initialized = self.init_from is None  # whether the networks have their initial weights
+        self.frozen_names: Sequence[str] = ()
+        self.latest: dict[str, Tensor | float] = {}  # the next row of the log
+        self.outputs: dict[str, dict[str, Output]] = {}  # D's last, by turn and role, detached
+        self._resumed: dict[str, Any] | None = None  # from a checkpoint, until training goes on
+
+    @abstractmethod
+    def players(self) -> dict[str, nn.Module]:
+        """The networks that move, each with an optimiser of its own."""
+
+    @abstractmethod
+    def turns(self) -> tuple[Turn, ...]:
+        """The kinds of move, in the order of a round."""
+
+    @property
+    def kimg(self) -> float:
+        """Thousands of real images dealt so far, over all ranks."""
+        return self.images / 1000
+
+    # One move: gradients, then a step.
+
+    def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]:
+        """These players' parameters that are not frozen."""
+        return [p for name in movers for p in self.players()[name].parameters() if p.requires_grad]
+
+    def buffers_of(self, movers: Sequence[str]) -> Buffers:
+        """A copy of these players' buffers, which can be restored."""
+        return Buffers(self.players()[name] for name in movers)
+
+    @contextmanager
+    def frozen_but(self, movers: Sequence[str], differentiates: Sequence[str] = ()) -> Iterator[None]:
+        """Inside, the other players get no gradients, unless they are differentiated; their buffers are put back."""
+        others = [name for name in self.players() if name not in movers]
+        before = self.buffers_of(others)
+        try:
+            with frozen(self.parameters_of([name for name in others if name not in differentiates])):
+                yield
+        finally:
+            before.restore()
+
+    def backpropagate(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Set these parameters' gradients and no others', in the trainer's precision where one is attached."""
+        for parameter in parameters:
+            parameter.grad = None
+        if not parameters:  # all frozen by the user
+            return
+        if self._trainer is None:
+            torch.autograd.backward(loss, inputs=list(parameters))
+            return
+        # Ranks average the movers' gradients in `optimize`; Lightning's own exchange would send every parameter.
+        with getattr(self.trainer.strategy, "block_backward_sync", nullcontext)():
+            self.manual_backward(loss, inputs=list(parameters))
+
+    def optimize(self, turn: Turn, terms: Terms) -> Tensor:
+        """Step the movers' optimisers on the mean of their gradients over ranks, unless one of them is not finite.
+
+        Returns:
+            1.0 where the move was skipped, else 0.0: a scalar on the device.
+        """
+        parameters = self.parameters_of(turn.movers)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        running = running_statistics(self.players()[name] for name in turn.movers)
+        ranks.average([*gradients, *running, *(value.detach() for value in terms.values())])
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which checks for itself
+        skipped = self.monitor.check(turn.name, self.images, terms, () if scaled else parameters)
+        for name in turn.movers:
+            optimizer, schedule = self.optimizer_of(name), self.schedules[turn.side]
+            if schedule is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * schedule(self.kimg)
+            self.latest[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
+            with nullcontext() if scaled else masked(optimizer, skipped):
+                self.trainer.strategy.optimizer_step(optimizer, lambda: None)
+        return skipped
+
+    def optimizer_of(self, name: str) -> torch.optim.Optimizer:
+        """A player's optimiser."""
+        return self.trainer.optimizers[list(self.players()).index(name)]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip, once gradients are unscaled."""
+        if self.clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+
+    # One batch.
+
+    def count(self, images: int) -> None:
+        """One batch more, with this many images on each rank; logs on the steps that will be written."""
+        self.steps += 1
+        self.images += images * self.trainer.world_size
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        if self.steps % EVERY == 0:
+            self.check_skipped()
+        if self._writes_row():
+            kimg = torch.tensor(self.kimg, dtype=torch.float64)  # float32 would not be sorted beside other rows
+            self.log_dict({"progress/kimg": kimg, **self.latest}, sync_dist=self.trainer.world_size > 1)
+
+    def check_skipped(self) -> None:
+        """Stop, or warn once, if a move was skipped since the last check."""
+        count, cause = self.monitor.read({p: name for name, p in self.named_parameters()})
+        if not count:
+            return
+        first, self.skipped = self.skipped == 0, self.skipped + count
+        self.latest["nonfinite/moves"] = float(self.skipped)
+        message = f"{type(self).__name__}: {cause}; no weight took it"
+        if self.nonfinite == "stop":
+            self.trainer.should_stop = True
+            self.failure = self.failure or (
+                f"{message}, and training stopped with the last good ones saved; lower the learning rates, set "
+                "clip_norm, or go on without such moves with nonfinite: skip"
+            )
+        elif first:
+            rank_zero_warn(f"{message}, and training goes on; nonfinite/moves counts such moves")
+
+    def _writes_row(self) -> bool:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and self.steps % every == 0
+
+    # Lightning's hooks.
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One a player, with the settings of the side of the first turn that moves it."""
+        sides = {name: turn.side for turn in reversed(self.turns()) for name in turn.movers}
+        made = [self.make_optimizer[sides.get(name, "g")](net.parameters()) for name, net in self.players().items()]
+        for optimizer in made:
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+        self._settings = [[{k: v for k, v in g.items() if k != "params"} for g in o.param_groups] for o in made]
+        return made
+
+    def on_fit_start(self) -> None:
+        """Give every rank its rows of one stream of noise; compile."""
+        if not self.initialized and self.init_from is not None:
+            raise ValueError(
+                f"{type(self).__name__}: nothing was loaded from init_from {self.init_from.ref!r} yet; "
+                "call zoo.hub.finetune.begin(gan) before fit"
+            )
+        if self.compiled:
+            for net in self.players().values():
+                net.compile()
+        self.noise = Noise(
+            self.trainer.strategy.broadcast(self.noise.seed),
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+            device=self.device,
+        )
+        if self._resumed is not None:
+            self.trainer.callback_metrics.update({k: v.to(self.device) for k, v in self._resumed["metrics"].items()})
+
+    def on_train_start(self) -> None:
+        """Go on from a checkpoint, last of all that is done before the first batch.
+
+        A resumed optimiser keeps its moments, and takes its present settings in place of the saved ones.
+        """
+        for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
+            for group, present in zip(optimizer.param_groups, settings, strict=True):
+                group.update(present)
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if self.clip_norm is not None and scaled and any(o.defaults.get("fused") for o in self.trainer.optimizers):
+            raise ValueError(
+                f"{type(self).__name__}: clip_norm would clip scaled gradients under a loss scaler, since a fused "
+                "optimiser unscales them later; set fused: false, or precision bf16-mixed"
+            )
+        if self._resumed is not None:
+            self._resume(self._resumed)
+            self._resumed = None
+
+    def _resume(self, saved: dict[str, Any]) -> None:
+        """Restore the log's values, D's scores and, on as many ranks, the global generators."""
+        rank, size = self.trainer.global_rank, self.trainer.world_size
+        self.latest = {k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in saved["latest"].items()}
+        self.outputs = {
+            turn: {role: Output(score.tensor_split(size)[rank].to(self.device), {}) for role, score in scores.items()}
+            for turn, scores in saved["scores"].items()
+        }
+        if len(saved["generators"]) == size:
+            restore_generators(saved["generators"][rank], self.device)
+        if self._writes_row():  # the checkpoint precedes the row of its step, which a kill may have prevented
+            values = {k: torch.as_tensor(v) for k, v in self.latest.items()}  # as Lightning's log makes them
+            row = {"progress/kimg": self.kimg, "epoch": self.trainer.current_epoch, **values}
+            for logger in self.trainer.loggers:
+                if hasattr(logger, "complete"):
+                    logger.complete(row, step=self.steps - 1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counters and seed; the log's values and D's scores, over all ranks; each rank's global generators."""
+        self.check_skipped()
+        ranks.broadcast_buffers(self)
+        state = {
+            "latest": {k: ranks.mean(v) if isinstance(v, Tensor) else v for k, v in self.latest.items()},
+            "scores": {t: {r: ranks.gather(o.score) for r, o in out.items()} for t, out in self.outputs.items()},
+            "metrics": dict(self.trainer.callback_metrics),
+            "generators": ranks.collect(generator_states(self.device)),
+        }
+        checkpoint["game"] = {
+            "steps": self.steps,
+            "images": self.images,
+            "g_moves": self.g_moves,
+            "left_out": self.skipped,
+            "seed": self.noise.seed,
+            "frozen": list(self.frozen_names),
+            **(self._resumed or state),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the counters and the seed; freeze the parts that `init_from` names, else those that were frozen.
+
+        The networks come from the checkpoint, so nothing else of `init_from` is read again.
+        """
+        game = checkpoint.get("game")
+        if game is None:
+            raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
+        self.steps, self.images = game["steps"], game["images"]
+        self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
+        self.skipped = game.get("left_out", 0)
+        self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
+        self.initialized = True
+        self._resumed = {k: game[k] for k in RESUMED} if all(k in game for k in RESUMED) else None
+
+    def freeze_parts(self, names: Sequence[str]) -> None:
+        """Freeze modules or parameters for good, see `zoo.freezing.freeze`; checkpoints keep the names."""
+        try:
+            freeze(self, self.players(), names)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
+        self.frozen_names = names
+
+    def on_train_end(self) -> None:
+        """Fail, now that everything is saved, if a move that was not finite stopped the run."""
+        self.check_skipped()
+        if self.failure:
+            raise FloatingPointError(self.failure)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: callbacks measure."""
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: callbacks measure."""

@@ -12,11 +12,11 @@ from torch import nn
 from zoo.types import Game
 
 
-def check_losses(game: Game, base: type) -> None:
-    """Refuse, with a TypeError, a subclass of `base` that defines neither a loss nor the terms that would use it."""
+def check_losses(objective: type, base: type) -> None:
+    """Refuse, with a TypeError, an objective, below `base`, without a loss or the terms that would use it."""
     for loss, terms in (("d_loss", "d_terms"), ("g_loss", "g_terms")):
-        if all(getattr(type(game), method) is getattr(base, method) for method in (loss, terms)):
-            raise TypeError(f"{type(game).__name__}: define {loss}, or override {terms}")
+        if all(getattr(objective, method) is getattr(base, method) for method in (loss, terms)):
+            raise TypeError(f"{objective.__name__}: define {loss}, or override {terms}")
 
 
 def check_networks(game: Game) -> None:

@@ -32,6 +32,7 @@ from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.patience import Patience
 from zoo.callbacks.record import RunRecord, command
+from zoo.checks import check_losses
 from zoo.cli_classes import build, link_classes
 from zoo.cli_errors import explain, first_line, no_memory
 from zoo.cli_files import check_files, config_files, refuse_impossible, settings, variant_first, whereabouts, with_files
@@ -169,7 +170,9 @@ class ZooCLI(LightningCLI):
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
                 if isinstance(ref, str) and Path(ref).is_file():  # the parser would read it as a configuration
                     _check_source(place, ref)
-        except (ValueError, OSError) as error:
+            for objective in objectives_of(words):
+                check_losses(objective, GAN)
+        except (ValueError, TypeError, OSError) as error:
             parser.exit(2, f"error: {first_line(error)}\n")
         self.config = parser.parse_args(optimizer_words(words))
         seed = self.config[self.config.subcommand].seed_everything if "subcommand" in self.config else None

@@ -73,8 +73,6 @@ def explain(
     if _NO_ATTRIBUTE.search(leaf) or (match := _NOT_A_CLASS.search(leaf)):
         name = given or owner or (match[1] if match else "")
         return where + no_class(name, ".".join(place))
-    if "abstract" in leaf and (found := _found(given, place)):
-        return f"{where}{given} is abstract: it lacks {', '.join(sorted(found.__abstractmethods__))}"
     if any(map(_LITERAL.search, leaves)):
         among = ", ".join(match[1].replace("'", "") for match in map(_LITERAL.search, leaves) if match)
         return f"{where}{given!r} is not one of {among}"

@@ -54,7 +54,7 @@ class GAN(ManualTraining):
         self.generator, self.discriminator = generator, discriminator
         for name, net in (networks or {}).items():
             self.add_module(name, net)
-        check_losses(self, GAN)
+        check_losses(type(self), GAN)
         check_networks(self)
         self.latent_dim: int = generator.latent_dim  # type: ignore[assignment]
         self.num_classes: int | None = getattr(generator, "num_classes", None)

@@ -2,9 +2,9 @@
 
 import sys
 
-from zoo.cli_help import helped
+from zoo.cli.help import helped
 
 if __name__ == "__main__" and not helped(sys.argv[1:]):  # help needs no torch
-    from zoo.cli import main
+    from zoo.cli.main import main
 
     main()

@@ -48,7 +48,7 @@ def options() -> dict[str, list[str]]:
 
 def digest(run: Path) -> str:
     """16 hexadecimal digits of a run's weights and rows."""
-    from zoo.loggers import read_metrics
+    from zoo.run.loggers import read_metrics
 
     total = hashlib.sha256()
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
@@ -62,7 +62,7 @@ def digest(run: Path) -> str:
 
 def here(words: Sequence[str]) -> str:
     """The digest of a run in this process."""
-    from zoo.cli import main
+    from zoo.cli.main import main
 
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         main(["fit", *words, *COMMON, f"--trainer.max_steps={BATCHES}", f"--trainer.default_root_dir={folder}"])

@@ -26,12 +26,12 @@ from zoo.datamodules import Digits, Toy
 from zoo.datamodules.base import DataModule, Split
 from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
-from zoo.freezing import evaluating
 from zoo.gan import GAN
 from zoo.metrics import frechet_distance
 from zoo.noise import Noise
 from zoo.optim import Adam
 from zoo.stabilizers import InstanceNoise, SpectralNorm
+from zoo.support.freezing import evaluating
 from zoo.variants.dragan import DRAGAN
 from zoo.variants.hinge_gan import HingeGAN
 from zoo.variants.lsgan import LSGAN

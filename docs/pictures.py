@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import zoo
 from zoo.hub import catalogue
-from zoo.pictures import picture
+from zoo.run.pictures import picture
 
 FOLDER = Path(__file__).parent / "images"
 COLUMNS, MARGIN, FONT = 16, 130, 16

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from zoo.callbacks import Checkpoints, Progress, Quality
 from zoo.callbacks.evaluation import Measured
-from zoo.loggers import MetricsLog
+from zoo.run.loggers import MetricsLog
 
 BATCH, BATCHES = 100, 10  # an epoch is 1 kimg, a batch 0.1
 

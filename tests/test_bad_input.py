@@ -17,8 +17,8 @@ import pytest
 from tests.corpus import FIT, Case, checkpoints, commands, configurations, images
 from tests.test_hub_bundle import publish
 from zoo import __main__ as zoo_main
-from zoo.cli import ROOT, ZooCLI, main
-from zoo.cli_help import helped
+from zoo.cli.help import helped
+from zoo.cli.main import ROOT, ZooCLI, main
 
 CASES = [*configurations.CASES, *images.CASES, *checkpoints.CASES, *commands.CASES]
 IN_PROCESSES = [

@@ -10,7 +10,7 @@ import torch
 
 import zoo
 from zoo.__main__ import main
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.hub import bundle, catalogue
 from zoo.hub.evaluate import data_module, evaluate
 

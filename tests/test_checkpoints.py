@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.counting import BATCHES, Counter, Scores, When, fit, steps_in, stop
 from zoo.callbacks import Budget, Checkpoints
-from zoo.sealed import SealedIO
+from zoo.run.files import SealedIO
 
 
 def test_last_is_written_every_so_often_and_at_the_end(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from tests.counting import BATCHES, Counter, When, fit, steps_in, stop
-from zoo import sealed
 from zoo.callbacks import Budget, Checkpoints, RunRecord
 from zoo.callbacks.interrupts import Requeue
+from zoo.run import files
 
 # Full disks
 
@@ -129,7 +129,7 @@ def test_without_hard_links_there_is_no_one_before(tmp_path: Path, monkeypatch: 
 
 def test_what_a_kill_left_unfinished_is_taken_away(tmp_path: Path) -> None:
     fit(tmp_path, Budget(0.5), Checkpoints(), epochs=-1)
-    for name in sealed.NAMES:
+    for name in files.NAMES:
         (tmp_path / f"{name}.part").write_bytes(b"half")
     (tmp_path / "mine.part").write_bytes(b"not the run's")
     fit(tmp_path, Budget(0.5), Checkpoints(), epochs=-1, resume="last.ckpt")

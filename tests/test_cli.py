@@ -11,8 +11,8 @@ import zoo
 from tests.games import same, snapshot
 from tests.test_configs import SMALL, fit
 from zoo.__main__ import main as zoo_main
-from zoo.cli import ROOT, snake_case
-from zoo.loggers import read_metrics
+from zoo.cli.main import ROOT, snake_case
+from zoo.run.loggers import read_metrics
 from zoo.variants import nsgan
 
 NSGAN, DIGITS = ROOT / "configs/nsgan.yaml", ROOT / "configs/data/digits.yaml"
@@ -177,7 +177,7 @@ def test_a_resumed_optimizer_takes_the_rate_of_now(tmp_path: Path) -> None:
 
 def test_wandb_is_told_what_the_run_is(tmp_path: Path) -> None:
     arguments = [a for a in QUICK if a != "--trainer.logger=false"] + [f"--trainer.default_root_dir={tmp_path}"]
-    run = [*arguments, "--trainer.logger.class_path=zoo.loggers.WandbLogger", "--trainer.logger.mode=disabled"]
+    run = [*arguments, "--trainer.logger.class_path=zoo.run.loggers.WandbLogger", "--trainer.logger.mode=disabled"]
     told = fit(*run).trainer.loggers[1]._wandb_init
     (folder,) = tmp_path.iterdir()
     assert (told["dir"], told["name"], told["group"]) == (str(folder), folder.name, "nsgan-digits")
@@ -202,7 +202,7 @@ def test_the_budget_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_validate_measures_a_checkpoint(tmp_path: Path, capsys) -> None:
-    from zoo.cli import main
+    from zoo.cli.main import main
 
     trained = fit(*QUICK, f"--trainer.default_root_dir={tmp_path}")
     (folder,) = tmp_path.iterdir()

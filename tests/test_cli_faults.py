@@ -14,7 +14,7 @@ from tests.games import same, snapshot
 from tests.test_cli import DIGITS, NSGAN, QUICK
 from tests.test_configs import fit
 from zoo.__main__ import main as zoo_main
-from zoo.cli import main
+from zoo.cli.main import main
 from zoo.gan import GAN
 
 SAVING = [*QUICK, "--trainer.callbacks=zoo.callbacks.Checkpoints", "--trainer.callbacks.every_kimg=0.064"]  # a batch

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zoo.cli_files import CONFIGS, find_config, read_file, renamed, with_files
+from zoo.cli.configs import CONFIGS, find_config, read_file, renamed, with_files
 
 
 def test_no_name_stands_for_two_files_of_a_training() -> None:

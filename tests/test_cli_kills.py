@@ -15,9 +15,9 @@ import pytest
 
 from tests.games import same
 from tests.victims import Victims
-from zoo import sealed
-from zoo.cli import ROOT
-from zoo.loggers import read_metrics
+from zoo.cli.main import ROOT
+from zoo.run import files
+from zoo.run.loggers import read_metrics
 
 CONFIGS = ROOT / "configs"
 BATCH, EVERY = 0.016, 0.1  # kimg: a checkpoint every 6 or 7 batches
@@ -79,7 +79,7 @@ def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: 
         os.kill(run, signal.SIGKILL)
         assert victims.wait(run) == -signal.SIGKILL, output.read_text()
         inside += bool(parts(folder))
-        before, kimg = kimg, sealed.read(last)["game"]["images"] / 1000
+        before, kimg = kimg, files.read(last)["game"]["images"] / 1000
         assert kimg >= before
         recorded = read_metrics(folder / "metrics.jsonl")[-1]["progress/kimg"]
         lost.append(recorded - kimg)
@@ -88,13 +88,13 @@ def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: 
     assert inside >= 10
     assert max(lost) > 0
 
-    steps = sealed.read(last)["game"]["steps"] + 20
+    steps = files.read(last)["game"]["steps"] + 20
     limit = f"--trainer.max_steps={steps}"
     assert victims.wait(victims.start(*words, limit, f"--ckpt_path={last}", output=output)) == 0, output.read_text()
     assert not parts(folder)
     straight = [*TINY, limit, f"--trainer.default_root_dir={tmp_path / 'straight'}"]
     assert victims.wait(victims.start(*straight, output=tmp_path / "straight-said")) == 0
-    theirs, ours = (sealed.read(f / "last.ckpt") for f in (folder_of(tmp_path / "straight"), folder))
+    theirs, ours = (files.read(f / "last.ckpt") for f in (folder_of(tmp_path / "straight"), folder))
     assert same(theirs["state_dict"], ours["state_dict"])
     for a, b in zip(theirs["optimizer_states"], ours["optimizer_states"], strict=True):
         assert all(same(a["state"][key], b["state"][key]) for key in a["state"])
@@ -116,7 +116,7 @@ def test_a_real_signal_saves_and_is_status_0(number: signal.Signals, tmp_path: P
     assert "Traceback" not in output.read_text()
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "interrupted"
-    game = sealed.read(folder / "last.ckpt")["game"]
+    game = files.read(folder / "last.ckpt")["game"]
     assert game["steps"] == record["result"]["steps"]
     assert read_metrics(folder / "metrics.jsonl")[-1]["progress/kimg"] == game["images"] / 1000
     assert not parts(folder)
@@ -160,7 +160,7 @@ def test_all_ranks_stop_after_the_same_batch(launcher: str, tmp_path: Path) -> N
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
     record = json.loads((folder / "run.json").read_text())
-    game = sealed.read(folder / "last.ckpt")["game"]
+    game = files.read(folder / "last.ckpt")["game"]
     assert (record["status"], record["ranks"], record["result"]["steps"]) == ("interrupted", 2, game["steps"])
     assert game["steps"] % 10 == 0
 
@@ -188,7 +188,7 @@ def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path, victims: Victims
             other.write(bytes(4096))
     assert victims.wait(run) == 1
     errors = [line for line in output.read_text().splitlines() if "rror" in line]
-    kimg = sealed.read(folder / "last.ckpt")["game"]["images"] / 1000
+    kimg = files.read(folder / "last.ckpt")["game"]["images"] / 1000
     assert len(errors) == 1, output.read_text()
     assert errors[0].startswith(f"error: {folder}")
     assert errors[0].endswith(

@@ -15,11 +15,11 @@ from zoo.backbones import DCGANGenerator, GrowingGenerator, MLPDiscriminator, ML
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation, class_labels
 from zoo.callbacks.readings import Reader
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
 from zoo.diagnosis import COLLAPSE
 from zoo.metrics.features import Points
-from zoo.pictures import class_grid
+from zoo.run.pictures import class_grid
 from zoo.variants.nsgan import NSGAN
 
 SMALL = [

@@ -9,7 +9,7 @@ from PIL import Image
 
 import zoo
 from tests.games import required, same, score, snapshot
-from zoo.cli import ROOT, main
+from zoo.cli.main import ROOT, main
 from zoo.gan import GAN
 from zoo.hub.export import export
 
@@ -91,7 +91,7 @@ def parsed(*configs: Path):
     """The model that the command line would build, untrained."""
     from lightning.pytorch import LightningDataModule
 
-    from zoo.cli import Parser, ZooCLI
+    from zoo.cli.main import Parser, ZooCLI
 
     arguments = [a for c in configs for a in ("-c", str(c))]
     return ZooCLI(

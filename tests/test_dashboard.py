@@ -17,7 +17,7 @@ from tests.fakes.calls import Calls
 from tests.fakes.wandb import KEY, FakeWandb
 from zoo.__main__ import main
 from zoo.dashboard.keys import Keys, features_of
-from zoo.loggers import read_metrics
+from zoo.run.loggers import read_metrics
 
 ROOT = Path(__file__).parent.parent
 PLACE = ["dashboard", "--entity", "local", "--project", "gan-zoo"]
@@ -53,7 +53,7 @@ def calls(server: FakeWandb, home: Path) -> Iterator[Calls]:
 def offline(calls: Calls, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two steps that W&B has not seen yet."""
     root = tmp_path_factory.mktemp("offline")
-    calls("zoo.cli.main", fit("nsgan", root, "--seed_everything=1"), env={"WANDB_MODE": "offline"})
+    calls("zoo.cli.main.main", fit("nsgan", root, "--seed_everything=1"), env={"WANDB_MODE": "offline"})
     [folder] = root.iterdir()
     return folder
 
@@ -258,7 +258,7 @@ def online(login: None, calls: Calls, tmp_path_factory: pytest.TempPathFactory) 
     folders = {}
     for variant in ("nsgan", "lsgan"):
         root = tmp_path_factory.mktemp(variant)
-        calls("zoo.cli.main", fit(variant, root), env={"WANDB_API_KEY": None})
+        calls("zoo.cli.main.main", fit(variant, root), env={"WANDB_API_KEY": None})
         [folders[variant]] = root.iterdir()
     return folders
 

@@ -19,9 +19,9 @@ from tests.test_configs import SMALL
 from tests.test_configs import fit as run
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Checkpoints, Diagnostics, RunRecord
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.diagnosis import DIVERGENCE, Reading
-from zoo.loggers import MetricsLog, WandbLogger, read_metrics
+from zoo.run.loggers import MetricsLog, WandbLogger, read_metrics
 from zoo.stabilizers import Dropout, InstanceNoise, SpectralNorm
 from zoo.variants.lsgan import LSGAN
 from zoo.variants.nsgan import NSGAN

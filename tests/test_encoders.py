@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from tests.games import fit, networks, points, same, snapshot
 from tests.test_configs import parsed
 from zoo.backbones import Autoencoder, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.dynamics import Unrolled
-from zoo.freezing import frozen
 from zoo.gan import GAN
 from zoo.optim import Adam
 from zoo.stabilizers import GradientPenalty, HistoricalAveraging, SpectralNorm, VirtualBatchNorm, WeightClip
+from zoo.support.freezing import frozen
 from zoo.types import Output, Turn, total
 from zoo.variants.mdgan import MDGAN
 from zoo.variants.nsgan import NSGAN

@@ -8,7 +8,7 @@ import torch
 
 from tests.test_configs import SMALL, fit
 from zoo.__main__ import main
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
 from zoo.hub.evaluate import evaluate
 from zoo.metrics import frechet_distance

@@ -12,8 +12,8 @@ from zoo.backbones import Autoencoder, DecoderGenerator
 from zoo.dynamics import Consensus, GradientRegularized, Unrolled
 from zoo.gan import GAN
 from zoo.hub.finetune import begin
-from zoo.initial import InitFrom
 from zoo.stabilizers import HistoricalAveraging, SpectralNorm, WeightClip, WeightPenalty
+from zoo.support.initial import InitFrom
 from zoo.variants import variants
 from zoo.variants.began import BEGAN
 from zoo.variants.ebgan import EBGAN

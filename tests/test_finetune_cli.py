@@ -13,7 +13,7 @@ from tests.games import same, snapshot
 from tests.test_configs import SMALL
 from tests.test_finetune import below, refused
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator
-from zoo.cli import ROOT, main
+from zoo.cli.main import ROOT, main
 from zoo.gan import GAN
 from zoo.hub import catalogue
 from zoo.hub.export import export

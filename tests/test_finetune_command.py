@@ -11,8 +11,8 @@ from PIL import Image
 import zoo
 from tests.games import same, snapshot
 from tests.test_own_runs import NETS, typed
-from zoo import cli
 from zoo.__main__ import main
+from zoo.cli import main as cli
 from zoo.gan import GAN
 from zoo.hub.finetune import words_of
 

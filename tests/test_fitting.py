@@ -15,11 +15,11 @@ from torch import nn
 import zoo
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator
 from zoo.callbacks import EarlyStopping, Quality
-from zoo.cli import DEFAULT_CALLBACKS, ROOT, CallbackName, main
+from zoo.cli.main import DEFAULT_CALLBACKS, ROOT, CallbackName, main
 from zoo.datamodules import Digits
-from zoo.described import description
 from zoo.schedules import Linear
 from zoo.stabilizers import InstanceNoise
+from zoo.support.described import description
 from zoo.variants import NSGAN, WGANGP
 
 SMALL = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}

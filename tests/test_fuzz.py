@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 import zoo
 from tests.corpus.checkpoints import whole
 from tests.test_hub_bundle import seal
-from zoo.cli import ROOT, main
-from zoo.cli_files import check_files, read_file
+from zoo.cli.configs import check_files, read_file
+from zoo.cli.main import ROOT, main
 from zoo.hub import bundle
-from zoo.loggers import read_metrics
 from zoo.protocol.file import read as read_protocol
 from zoo.protocol.rehearsal import _Rehearsing
-from zoo.runs import read_record
+from zoo.run.folders import read_record
+from zoo.run.loggers import read_metrics
 
 QUIET = {
     "deadline": None, "database": None,

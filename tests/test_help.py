@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from zoo.backbones import DCGANGenerator, MLPDiscriminator
-from zoo.cli import ROOT, ZooCLI, main
-from zoo.cli_choices import choices_for
-from zoo.cli_help import helped, parameters, short_help
+from zoo.cli.choices import choices_for
+from zoo.cli.help import helped, parameters, short_help
+from zoo.cli.main import ROOT, ZooCLI, main
 
 
 class Fit(ZooCLI):
@@ -40,7 +40,7 @@ def test_short_help_imports_no_torch(program: str, words: str, run: str) -> None
     imported = {
         line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time:")
     }
-    assert "zoo.cli_help" in imported
+    assert "zoo.cli.help" in imported
     assert not imported & {"torch", "lightning", "jsonargparse"}
     assert ended.returncode == (0 if words else 2)
     if words:

@@ -20,7 +20,7 @@ from tests.corpus.images import EPS, TEXT_BOMB, png
 from tests.test_bad_input import Fit
 from tests.test_cli import DIGITS, NSGAN
 from tests.test_hub_bundle import forge, refused, seal
-from zoo.cli import main
+from zoo.cli.main import main
 from zoo.hub.finetune import read as read_source
 
 CODE = "from pathlib import Path\nPath('pwned').touch()\nfrom torch.nn import Identity as Net\n"
@@ -96,7 +96,7 @@ def test_a_bare_pickle_runs_nothing() -> None:
     [
         {"_class_path": "os.system", "command": "touch pwned"},
         {"_class_path": "canary.Net"},
-        {"_class_path": "zoo.cli.main"},
+        {"_class_path": "zoo.cli.main.main"},
         {"_class_path": "zoo.variants.nsgan.torch"},
         {"generator": {"class_path": "canary.Net"}},
         {"generator": {"class_path": "os.system", "init_args": {"command": "touch pwned"}}},

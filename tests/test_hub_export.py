@@ -15,11 +15,11 @@ import zoo
 from tests.games import same, snapshot
 from tests.test_configs import SMALL, fit
 from zoo.__main__ import main
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.hub import bundle, catalogue
 from zoo.hub.export import export
 from zoo.hub.facts import public, scores
-from zoo.pictures import picture
+from zoo.run.pictures import picture
 
 DIGITS = ROOT / "configs/data/digits.yaml"
 

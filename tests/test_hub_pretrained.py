@@ -162,7 +162,7 @@ def test_reproduce_trains_the_same_once_more(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ref", ["./hostile", "hostile", "hf:owner/hostile", "wandb:e/p/n"])
 def test_reproduce_takes_nothing_from_elsewhere(ref: str, shelf: Path, monkeypatch, capsys) -> None:
     shutil.copytree(shelf / NAME, "hostile")
-    monkeypatch.setattr("zoo.cli.main", lambda args: pytest.fail("it trained"))
+    monkeypatch.setattr("zoo.cli.main.main", lambda args: pytest.fail("it trained"))
     assert main(["reproduce", ref]) == 2
     assert "trusts a configuration from there only" in capsys.readouterr().err
 

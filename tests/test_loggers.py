@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from zoo.loggers import MetricsLog, WandbLogger, log_picture, read_metrics
+from zoo.run.loggers import MetricsLog, WandbLogger, log_picture, read_metrics
 
 ROOT = Path(__file__).parent.parent
 
@@ -121,7 +121,7 @@ def test_wandb_takes_lightnings_own_defaults() -> None:
 
 CHILD = """
 import json, sys, time, warnings
-from zoo.loggers import MetricsLog, WandbLogger, log_alert
+from zoo.run.loggers import MetricsLog, WandbLogger, log_alert
 early = "wandb" in sys.modules
 from lightning.pytorch import Callback
 from tests.counting import fit

@@ -17,7 +17,7 @@ from tests.fakes.calls import Calls
 from tests.fakes.wandb import KEY, FakeWandb
 from tests.test_loggers import records
 from zoo.callbacks import Samples
-from zoo.loggers import MetricsLog, WandbLogger, read_metrics
+from zoo.run.loggers import MetricsLog, WandbLogger, read_metrics
 
 EPOCHS, HALF = 20, 100  # the run's epochs, and after which of its 200 steps the server turns
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.games import fit, networks, points, same, snapshot
 from zoo.backbones import MLPDiscriminator, MLPGenerator
-from zoo.cli import ROOT, main
+from zoo.cli.main import ROOT, main
 from zoo.dynamics import Alternating, Consensus, GradientRegularized, Simultaneous, Unrolled
 from zoo.gan import GAN
 from zoo.nonfinite import EVERY, Monitor, masked

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.protocol.rehearsal import rehearse
-from zoo.runs import checkpoint_of
+from zoo.run.folders import checkpoint_of
 
 NETS = """
 from zoo.backbones import MLPGenerator
@@ -132,10 +132,10 @@ def test_a_saved_configuration_is_read_back_as_it_was(name: str, tmp_path: Path,
 
 
 def test_a_team_and_tags_of_wandb_are_set_in_a_file(tmp_path: Path) -> None:
-    logger = {"class_path": "zoo.loggers.WandbLogger", "init_args": {"entity": "team", "tags": ["a"], "group": "g"}}
+    logger = {"class_path": "zoo.run.loggers.WandbLogger", "init_args": {"entity": "team", "tags": ["a"], "group": "g"}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"trainer": {"logger": [logger]}}))
     words = ["-c", f"{ROOT}/configs/nsgan.yaml", "-c", f"{ROOT}/configs/data/digits.yaml"]
     for more in (["-c", str(tmp_path / "mine.yaml")], ["--trainer.logger=WandbLogger", "--trainer.logger.entity=team"]):
         config = rehearse([*words, *more]).config["trainer"]["logger"]
         chosen = config[0] if isinstance(config, list) else config
-        assert (chosen["class_path"], chosen["init_args"]["entity"]) == ("zoo.loggers.WandbLogger", "team")
+        assert (chosen["class_path"], chosen["init_args"]["entity"]) == ("zoo.run.loggers.WandbLogger", "team")

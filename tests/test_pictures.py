@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.pictures import picture, save_picture, to_uint8
+from zoo.run.pictures import picture, save_picture, to_uint8
 
 
 def flat(*levels: float, channels: int = 1, side: int = 32) -> torch.Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 
 WITHOUT = """
 import runpy, signal, sys

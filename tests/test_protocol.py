@@ -11,7 +11,7 @@ from scipy.stats import kstest
 
 from tests.games import networks
 from zoo.__main__ import main as zoo_main
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.dynamics import Alternating
 from zoo.protocol.file import as_options, read
 from zoo.protocol.flops import flops_per_image

@@ -13,12 +13,12 @@ import pytest
 import torch
 import yaml
 
-from zoo import sealed
 from zoo.__main__ import main as zoo_main
 from zoo.protocol.file import read
 from zoo.protocol.plan import Planned, plan
 from zoo.protocol.report import best_draws, outcome, table, why
 from zoo.protocol.run import Machine, Player, locked
+from zoo.run import files
 
 # A run without torch: argv is its parent folder, what to do, for how many seconds, and perhaps --ckpt_path.
 SCRIPT = """
@@ -109,9 +109,9 @@ def test_a_run_goes_on_from_the_one_before_a_damaged_checkpoint(tmp_path: Path) 
     play(tmp_path, [one], restarts=0)
     (folder,) = one.tries()
     assert one.checkpoint() == folder / "last.ckpt"  # of no bytes; but there is no other
-    sealed.write({}, folder / "previous.ckpt")
+    files.write({}, folder / "previous.ckpt")
     assert one.checkpoint() == folder / "previous.ckpt"
-    sealed.write({}, folder / "last.ckpt")
+    files.write({}, folder / "last.ckpt")
     assert one.checkpoint() == folder / "last.ckpt"
 
 

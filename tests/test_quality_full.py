@@ -8,9 +8,9 @@ import torch
 from tests.test_quality import StubData, StubGAN, cache, fit, trainer  # noqa: F401 - cache is a fixture
 from zoo.callbacks.evaluation import Evaluation
 from zoo.callbacks.quality import Quality
-from zoo.loggers import MetricsLog
 from zoo.metrics.features import PixelFeatures
 from zoo.metrics.scores import score_name
+from zoo.run.loggers import MetricsLog
 
 
 class TestFullMeasure:

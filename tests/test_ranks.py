@@ -13,7 +13,7 @@ from torch import nn
 from tests.games import trainer
 from tests.groups import together
 from tests.test_loss_table import make
-from zoo import dynamics, ranks, stabilizers
+from zoo import distributed, dynamics, stabilizers
 from zoo.backbones import GrowingDiscriminator, GrowingGenerator, MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation
@@ -140,7 +140,7 @@ def played(name: str) -> dict[str, Any]:
     noise = torch.Generator().manual_seed(1)
     data = torch.randn(GLOBAL_BATCH * BATCHES, *shape, dtype=torch.float64, generator=noise)
     labels = torch.arange(len(data)) % 3 if gan.num_classes else None
-    diary, processes = Diary(), ranks.world_size()
+    diary, processes = Diary(), distributed.world_size()
     diagnostics = Diagnostics(every_kimg=0.016, n=GLOBAL_BATCH)  # every second batch
     run = trainer(
         devices=processes,
@@ -201,7 +201,7 @@ def averaged() -> list[torch.Tensor]:
     last = (torch.arange(120.0).view(2, 3, 4, 5) * size).to(memory_format=torch.channels_last)
     gaps = (torch.arange(240.0).view(2, 3, 4, 10) * size)[..., ::2]
     scalar = torch.tensor(7.0 * size)
-    ranks.average([plain, last, gaps, scalar])
+    distributed.average([plain, last, gaps, scalar])
     return [plain, last, gaps, scalar]
 
 

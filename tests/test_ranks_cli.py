@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli import ROOT
-from zoo.loggers import read_metrics
+from zoo.cli.main import ROOT
+from zoo.run.loggers import read_metrics
 
 LAUNCHERS = {
     "lightning": [],

@@ -11,7 +11,7 @@ import pytest
 
 from tests.test_ranks_cli import LAUNCHERS
 from zoo.callbacks import Patience
-from zoo.cli import ROOT, main
+from zoo.cli.main import ROOT, main
 from zoo.training import ManualTraining
 
 OWN_WORDS = "the culprit's own words"

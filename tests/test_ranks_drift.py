@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.games import trainer
 from tests.groups import together
-from zoo import ranks
+from zoo import distributed
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator
 from zoo.datamodules.loader import TensorLoader
 from zoo.dynamics import Balanced
@@ -53,7 +53,7 @@ class Comparison(Callback):
         mine["latest"] = digest(gan.latest)
         mine["samples"] = digest(gan.sample(4, seed=0))
         mine["counters"] = digest([gan.steps, gan.images, gan.g_moves, gan.skipped])
-        first, *others = ranks.collect(mine)
+        first, *others = distributed.collect(mine)
         for other in others:
             assert [name for name in first if first[name] != other[name]] == [], f"after {gan.steps} steps"
         self.same += 1

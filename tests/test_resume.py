@@ -22,8 +22,8 @@ from torch import nn
 from tests.fakes.wandb import FakeWandb
 from tests.test_configs import SMALL, VARIANTS, fit
 from zoo.backbones import MLPDiscriminator
-from zoo.cli import ROOT
-from zoo.loggers import read_metrics
+from zoo.cli.main import ROOT
+from zoo.run.loggers import read_metrics
 from zoo.training import ManualTraining
 
 STEPS, SAVED, CUT = 26, 16, 18  # 22 make an epoch

@@ -15,9 +15,9 @@ from zoo.__main__ import main
 from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.retraining import Retrained, fresh, retrain
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
-from zoo.loggers import MetricsLog
+from zoo.run.loggers import MetricsLog
 from zoo.stabilizers import InstanceNoise, SpectralNorm
 from zoo.variants.began import BEGAN
 from zoo.variants.mdgan import MDGAN

@@ -5,7 +5,7 @@ from statistics import median
 import pytest
 
 from tests.ring import Run, annulus, play_all
-from zoo.cli import ROOT, main
+from zoo.cli.main import ROOT, main
 from zoo.metrics import mode_coverage
 
 COVERING = (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from zoo import sealed
+from zoo.run import files
 
 CHECKPOINT = {
     "game": {"images": 2500},
@@ -25,12 +25,12 @@ CHECKPOINT = {
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    sealed.write(CHECKPOINT, tmp_path / "last.ckpt")
+    files.write(CHECKPOINT, tmp_path / "last.ckpt")
     return tmp_path / "last.ckpt"
 
 
 def test_what_was_written_comes_back(path: Path) -> None:
-    for made in (sealed.read(path), torch.load(path, weights_only=True), torch.load(path, mmap=True)):
+    for made in (files.read(path), torch.load(path, weights_only=True), torch.load(path, mmap=True)):
         assert made.keys() == CHECKPOINT.keys()
         assert made["words"] == CHECKPOINT["words"]
         assert all(torch.equal(value, CHECKPOINT["state_dict"][key]) for key, value in made["state_dict"].items())
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_refused_in_one_line(path: Path, kind: str, times: int
     for content in damaged(path.read_bytes(), times, kind):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=re.escape(str(path))) as refused:
-            sealed.read(path)
+            files.read(path)
         assert "\n" not in str(refused.value)
 
 
@@ -74,11 +74,11 @@ def test_lightnings_own_file_is_read_and_its_tensors_are_checked(tmp_path: Path,
     path = tmp_path / "theirs.ckpt"
     torch.save(CHECKPOINT, path)
     whole = path.read_bytes()
-    assert sealed.read(path)["words"] == CHECKPOINT["words"]
+    assert files.read(path)["words"] == CHECKPOINT["words"]
     for content in damaged(whole, 100, kind):
         path.write_bytes(content)
         with suppress(ValueError):
-            made = sealed.read(path)
+            made = files.read(path)
             assert kind == "flip"  # of what neither zip nor torch reads
             assert made["words"] == CHECKPOINT["words"]
             assert all(torch.equal(v, CHECKPOINT["state_dict"][k]) for k, v in made["state_dict"].items())
@@ -92,7 +92,7 @@ def test_a_flip_in_a_tensor_of_lightnings_file_is_seen(tmp_path: Path) -> None:
     path.write_bytes(whole.replace(number, number[:-1] + b"\x42"))
     torch.load(path, weights_only=True)  # which torch loads as garbage
     with pytest.raises(ValueError, match=r"checksum of its record theirs/data/0"):
-        sealed.read(path)
+        files.read(path)
 
 
 def test_a_squeezed_archive_is_refused_unread(path: Path) -> None:
@@ -100,19 +100,19 @@ def test_a_squeezed_archive_is_refused_unread(path: Path) -> None:
     with zipfile.ZipFile(path.with_name("x.ckpt"), "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", bytes(1 << 20))
     with pytest.raises(ValueError, match=r"x.ckpt is no checkpoint: it is compressed"):
-        sealed.read(path.with_name("x.ckpt"))
+        files.read(path.with_name("x.ckpt"))
 
 
 def test_the_whole_ones_beside_it_are_named(path: Path) -> None:
     shutil.copy(path, path.with_name("best.ckpt"))
-    sealed.write({**CHECKPOINT, "game": {"images": 12000}}, path.with_name("previous.ckpt"))
+    files.write({**CHECKPOINT, "game": {"images": 12000}}, path.with_name("previous.ckpt"))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"; whole beside it: previous.ckpt \(12 kimg\) and best.ckpt \(2.5 kimg\)$"):
-        sealed.read(path)
+        files.read(path)
     path.with_name("previous.ckpt").write_bytes(b"")
     path.unlink()
     with pytest.raises(ValueError, match=r"no checkpoint at .*; whole beside it: best.ckpt \(2.5 kimg\)$"):
-        sealed.read(path)
+        files.read(path)
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
@@ -129,7 +129,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(
     else:
         monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="No space left on device") as failed:
-        sealed.write({**CHECKPOINT, "more": torch.zeros(1 << 16)}, path)
+        files.write({**CHECKPOINT, "more": torch.zeros(1 << 16)}, path)
     assert failed.value.filename == str(path)
     assert failed.value.errno == errno.ENOSPC
     assert path.read_bytes() == before
@@ -152,5 +152,5 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(path: Path, monkeypatch:
             original(*arguments)
 
         monkeypatch.setattr(os, name, watch)
-    sealed.write(CHECKPOINT, path)
+    files.write(CHECKPOINT, path)
     assert done == ["fsync file", "replace", "fsync folder"]

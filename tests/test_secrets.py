@@ -11,9 +11,9 @@ from tests.test_cli import QUICK
 from tests.test_configs import fit
 from zoo.__main__ import main as zoo_main
 from zoo.callbacks import record
-from zoo.cli import ROOT
-from zoo.loggers import WandbLogger
-from zoo.redaction import HIDDEN, is_secret, redacted, redacted_words
+from zoo.cli.main import ROOT
+from zoo.run.loggers import WandbLogger
+from zoo.run.secrets import HIDDEN, is_secret, redacted, redacted_words
 
 ENVIRONMENT = {
     "WANDB_API_KEY": "canary1-" + "0" * 32, "HF_TOKEN": "canary2-hftoken", "AWS_SECRET_ACCESS_KEY": "canary3-aws",
@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "apiKey": "canary7-camel",
 }  # fmt: skip
 OPTIONS = [
-    "--trainer.logger.class_path=zoo.loggers.WandbLogger", "--trainer.logger.mode=offline",
+    "--trainer.logger.class_path=zoo.run.loggers.WandbLogger", "--trainer.logger.mode=offline",
     "--trainer.logger.init_args.dict_kwargs.notes=https://user:canary8-url@example.org/x",
     "--trainer.logger.init_args.dict_kwargs.tags=[canary2-hftoken]",
     "--trainer.logger.init_args.dict_kwargs.config={api_key: canary9-option}",
@@ -67,7 +67,7 @@ def test_a_run_and_its_export_hold_no_credentials(armed, tmp_path: Path, monkeyp
 
 def test_the_canaries_sing_without_the_mute(armed, tmp_path: Path, monkeypatch) -> None:
     """The same run, with nothing taken out."""
-    monkeypatch.setattr("zoo.cli.redacted", lambda value: value)
+    monkeypatch.setattr("zoo.cli.main.redacted", lambda value: value)
     monkeypatch.setattr(record, "redacted_words", list)
     words = [str(word) for word in QUICK] + [f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=1"]
     monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", "--token=canary10-word"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])

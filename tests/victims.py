@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from zoo.cli import ROOT
+from zoo.cli.main import ROOT
 
 _SECONDS = 600  # for one run
 
@@ -49,7 +49,7 @@ class Victims:
 def _serve() -> None:
     import torch  # noqa: F401
 
-    import zoo.cli  # noqa: F401
+    import zoo.cli.main  # noqa: F401
 
     for line in sys.stdin:
         told = json.loads(line)
@@ -62,7 +62,7 @@ def _serve() -> None:
 
 
 def _run(words: list[str], output: str, env: dict[str, str]) -> int:
-    from zoo.cli import main
+    from zoo.cli.main import main
 
     signal.alarm(_SECONDS)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

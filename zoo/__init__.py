@@ -19,8 +19,8 @@ if not Path(__file__).with_name("datamodules").is_dir():  # in a checkout zoo.da
 
 
 _ROOMS = {
-    "GAN": "zoo.gan", "fit": "zoo.fitting", "from_pretrained": "zoo.hub.pretrained", "load": "zoo.hub.load",
-    "show": "zoo.pictures",
+    "GAN": "zoo.gan", "fit": "zoo.cli.fitting", "from_pretrained": "zoo.hub.pretrained", "load": "zoo.hub.load",
+    "show": "zoo.run.pictures",
 }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from pkgutil import iter_modules
 from typing import NoReturn
 
 from zoo import __version__, commands
-from zoo.cli_errors import first_line, no_memory
-from zoo.cli_news import print_anything
+from zoo.cli.errors import first_line, no_memory
+from zoo.cli.quiet import print_anything
 
 
 class Parser(argparse.ArgumentParser):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from zoo.checks import check_losses, check_networks, check_settings
 from zoo.dynamics import Alternating, Dynamics
-from zoo.freezing import Buffers
 from zoo.noise import Noise
-from zoo.sampling import Labels, stream
 from zoo.stabilizers import Stabilizer
+from zoo.support.checks import check_losses, check_networks, check_settings
+from zoo.support.freezing import Buffers
+from zoo.support.sampling import Labels, stream
 from zoo.training import ManualTraining
 from zoo.types import Batch, Critic, Data, Output, Role, State, Terms, Turn, merge, total
 

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from zoo import ranks
+from zoo import distributed
 from zoo.noise import Noise
 
 Where = Literal["interpolates", "real", "fake", "near_real", "near_real_gaussian"]
@@ -59,7 +59,7 @@ def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, sca
     if where == "interpolates":
         return alpha * real + (1 - alpha) * fake
     if where == "near_real":
-        return real + alpha * scale * ranks.deviation(real) * noise.uniform(*real.shape, dtype=real.dtype)
+        return real + alpha * scale * distributed.deviation(real) * noise.uniform(*real.shape, dtype=real.dtype)
     raise ValueError(f"unknown where {where!r}; choose from {', '.join(WHERE)}")
 
 

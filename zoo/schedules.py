@@ -7,7 +7,7 @@ ranks.
 import math
 from abc import ABC, abstractmethod
 
-from zoo.described import Described
+from zoo.support.described import Described
 
 
 class Schedule(Described, ABC):

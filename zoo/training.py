@@ -13,15 +13,15 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from zoo import ranks
-from zoo.checks import check_optimizer, check_schedule
-from zoo.described import Described
-from zoo.freezing import Buffers, freeze, frozen, running_statistics
-from zoo.initial import InitFrom
+from zoo import distributed
 from zoo.noise import Noise, generator_states, restore_generators
 from zoo.nonfinite import EVERY, POLICIES, Monitor, Policy, masked
 from zoo.optim import Adam
 from zoo.schedules import Schedule
+from zoo.support.checks import check_optimizer, check_schedule
+from zoo.support.described import Described
+from zoo.support.freezing import Buffers, freeze, frozen, running_statistics
+from zoo.support.initial import InitFrom
 from zoo.types import Output, Terms, Turn
 
 RESUMED = ("latest", "scores", "metrics", "generators")
@@ -142,7 +142,7 @@ class ManualTraining(Described, LightningModule, ABC):
         parameters = self.parameters_of(turn.movers)
         gradients = [p.grad for p in parameters if p.grad is not None]
         running = running_statistics(self.players()[name] for name in turn.movers)
-        ranks.average([*gradients, *running, *(value.detach() for value in terms.values())])
+        distributed.average([*gradients, *running, *(value.detach() for value in terms.values())])
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which checks for itself
         skipped = self.monitor.check(turn.name, self.images, terms, () if scaled else parameters)
         for name in turn.movers:
@@ -270,12 +270,12 @@ class ManualTraining(Described, LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters and seed; the log's values and D's scores, over all ranks; each rank's global generators."""
         self.check_skipped()
-        ranks.broadcast_buffers(self)
+        distributed.broadcast_buffers(self)
         state = {
-            "latest": {k: ranks.mean(v) if isinstance(v, Tensor) else v for k, v in self.latest.items()},
-            "scores": {t: {r: ranks.gather(o.score) for r, o in out.items()} for t, out in self.outputs.items()},
+            "latest": {k: distributed.mean(v) if isinstance(v, Tensor) else v for k, v in self.latest.items()},
+            "scores": {t: {r: distributed.gather(o.score) for r, o in out.items()} for t, out in self.outputs.items()},
             "metrics": dict(self.trainer.callback_metrics),
-            "generators": ranks.collect(generator_states(self.device)),
+            "generators": distributed.collect(generator_states(self.device)),
         }
         checkpoint["game"] = {
             "steps": self.steps,
@@ -303,7 +303,7 @@ class ManualTraining(Described, LightningModule, ABC):
         self._resumed = {k: game[k] for k in RESUMED} if all(k in game for k in RESUMED) else None
 
     def freeze_parts(self, names: Sequence[str]) -> None:
-        """Freeze modules or parameters for good, see `zoo.freezing.freeze`; checkpoints keep the names."""
+        """Freeze modules or parameters for good, see `zoo.support.freezing.freeze`; checkpoints keep the names."""
         try:
             freeze(self, self.players(), names)
         except ValueError as error:

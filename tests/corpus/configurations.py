@@ -5,7 +5,7 @@ from tests.corpus import FIT, Case, fit, yaml
 OPTIMIZER = "model: {init_args: {g_optimizer: {class_path: zoo.optim.Adam, init_args: %s}}}"
 GENERATOR = "model: {init_args: {generator: {init_args: %s}}}"
 CALLBACK = "trainer: {callbacks: [{class_path: zoo.callbacks.%s, init_args: %s}]}"
-LOGGER = "trainer: {logger: {class_path: zoo.loggers.WandbLogger, init_args: %s}}"
+LOGGER = "trainer: {logger: {class_path: zoo.run.loggers.WandbLogger, init_args: %s}}"
 DATA = "data: {init_args: %s}"
 BOMB = (
     "a: [&a [x, x, x, x, x, x, x, x, x, x], "

@@ -17,7 +17,7 @@ from zoo.backbones.base import (
     xavier,
 )
 from zoo.backbones.maps import Flatten, Unflatten
-from zoo.described import Described
+from zoo.support.described import Described
 
 
 class Autoencoder(Described, nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from zoo.described import Described
+from zoo.support.described import Described
 
 Norm = Literal["batch", "layer", "instance", "none"]
 NORMS: tuple[Norm, ...] = get_args(Norm)

@@ -17,7 +17,7 @@ from zoo.backbones.base import (
 )
 from zoo.backbones.dcgan import DCGANDiscriminator
 from zoo.backbones.mlp import MLPDiscriminator
-from zoo.described import Described
+from zoo.support.described import Described
 
 
 class Encoder(Described, nn.Module):

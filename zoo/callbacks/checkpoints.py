@@ -15,7 +15,7 @@ from zoo.callbacks.interrupts import Interrupts
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import find, leaves_nothing, run_folder
-from zoo.sealed import BEST, LAST, NAMES, PREVIOUS, SealedIO, check, part_of
+from zoo.run.files import BEST, LAST, NAMES, PREVIOUS, SealedIO, check, part_of
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

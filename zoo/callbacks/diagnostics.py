@@ -18,9 +18,9 @@ from zoo.callbacks.retraining import retrain
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import leaves_nothing, say, wrapped
 from zoo.diagnosis import History, Reading
-from zoo.loggers import KIMG, log_alert
 from zoo.metrics.features import Classifier
-from zoo.sealed import put
+from zoo.run.files import put
+from zoo.run.loggers import KIMG, log_alert
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

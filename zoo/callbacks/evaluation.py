@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from zoo import ranks
+from zoo import distributed
 from zoo.metrics import mode_coverage, mode_statistics
 from zoo.metrics.features import Classifier, Extractor, Features, PixelFeatures, Points
 from zoo.metrics.features.memory import extract, remember
@@ -99,7 +99,7 @@ class Evaluation:
 
         def parts() -> Iterator[Tensor]:
             labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels}
-            for part in gan.stream(self.n, seed=self.seed, rows=ranks.share(self.n), **labels):
+            for part in gan.stream(self.n, seed=self.seed, rows=distributed.share(self.n), **labels):
                 finite.append(torch.isfinite(part).flatten(1).all(1).cpu())
                 if self.modes is not None:
                     kept.append(part.cpu())
@@ -107,12 +107,12 @@ class Evaluation:
                 yield part.nan_to_num(0, 0, 0)
 
         fake = extract(self.extractor, parts(), self.device)
-        logits = None if fake.logits is None else ranks.gather_rows(fake.logits, self.n)
-        fake = Features(ranks.gather_rows(fake.features, self.n), logits)
+        logits = None if fake.logits is None else distributed.gather_rows(fake.logits, self.n)
+        fake = Features(distributed.gather_rows(fake.features, self.n), logits)
         scores = compare(self.real, fake, self.scores, self.extractor.name)
         if self.modes is not None:
-            scores |= self.modes(ranks.gather_rows(torch.cat(kept).nan_to_num(0, 0, 0), self.n))
-        if not ranks.gather_rows(torch.cat(finite).float(), self.n).all():
+            scores |= self.modes(distributed.gather_rows(torch.cat(kept).nan_to_num(0, 0, 0), self.n))
+        if not distributed.gather_rows(torch.cat(finite).float(), self.n).all():
             rank_zero_warn(f"Quality: there are samples at {gan.kimg:g} kimg that are not finite")
             scores = dict.fromkeys(scores, math.nan)
         return Measured(scores, self._facts(gan))

@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from zoo import ranks
+from zoo import distributed
 
 _AGREE_EVERY = 10  # batches between two looks of several ranks at what any of them has heard
 # in rising order of consequence; Windows has no SIGUSR1
@@ -55,7 +55,7 @@ class Interrupts:
         if self._world_size > 1:
             if steps % _AGREE_EVERY:
                 return None
-            heard = ranks.largest(heard, device)
+            heard = distributed.largest(heard, device)
         kinds = dict(zip(_HEARD, (KeyboardInterrupt, SIGTERMException, Requeue), strict=False))
         return kinds[signal.Signals(heard)]() if heard else None
 

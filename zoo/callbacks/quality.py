@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import leaves_nothing, say
-from zoo.loggers import encode
 from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures, as_extractor
 from zoo.metrics.features.memory import remember
 from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
+from zoo.run.loggers import encode
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo import ranks
+from zoo import distributed
 from zoo.diagnosis import Reading
-from zoo.freezing import evaluating
 from zoo.metrics.features import Classifier, Extractor
 from zoo.metrics.modes import stacked_modes
 from zoo.noise import Noise
+from zoo.support.freezing import evaluating
 from zoo.types import Turn
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ class Reader:
         turns = last_turns(gan)
         if not all(turn.name in gan.outputs and f"loss/{turn.name}" in gan.latest for turn in turns.values()):
             return None
-        losses = {side: float(ranks.mean(torch.as_tensor(gan.latest[f"loss/{t.name}"]))) for side, t in turns.items()}
+        losses = {
+            side: float(distributed.mean(torch.as_tensor(gan.latest[f"loss/{t.name}"]))) for side, t in turns.items()
+        }
         told: dict[str, Any] = {
             "loss_d": losses["d"], "loss_g": losses["g"],
             **_scores(gan, turns["d"]), "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
@@ -179,7 +181,7 @@ def slope(gan: GAN, turn: Turn) -> float:
         return math.nan
     scores = gan.outputs[turn.name]["fake"].score
     gradient = _g_loss_gradient(gan, scores)
-    return math.nan if gradient is None else float(ranks.mean(gradient.abs().sum()))
+    return math.nan if gradient is None else float(distributed.mean(gradient.abs().sum()))
 
 
 def _g_loss_gradient(gan: GAN, scores: Tensor) -> Tensor | None:
@@ -247,7 +249,7 @@ def mode_teller(data: Any) -> Callable[[Tensor], Tensor] | None:
 
 def _scores(gan: GAN, turn: Turn) -> dict[str, float]:
     said = gan.outputs[turn.name]
-    real, fake = (ranks.gather(said[role].score.detach()).float() for role in ("real", "fake"))
+    real, fake = (distributed.gather(said[role].score.detach()).float() for role in ("real", "fake"))
     if gan.energy_based:  # real images have the low ones
         real, fake = -real, -fake
     accuracy, overlap = ranking(real, fake)

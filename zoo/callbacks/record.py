@@ -21,14 +21,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from zoo import __version__, slurm
+from zoo import __version__
 from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.stopping import EarlyStopping
 from zoo.callbacks.trainer import find, leaves_nothing, say
-from zoo.loggers import KIMG, encode
-from zoo.redaction import redacted, redacted_words
-from zoo.sealed import BEST, LAST, put
+from zoo.run import slurm
+from zoo.run.files import BEST, LAST, put
+from zoo.run.loggers import KIMG, encode
+from zoo.run.secrets import redacted, redacted_words
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.callbacks.readings import gradients_by_layer, last_turns, ranking
-from zoo.freezing import Buffers
-from zoo.loggers import encode
 from zoo.noise import Noise
 from zoo.optim import Adam
+from zoo.run.loggers import encode
+from zoo.support.freezing import Buffers
 from zoo.types import Data
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import leaves_nothing, run_folder
-from zoo.loggers import log_picture
-from zoo.pictures import class_grid, picture, save_picture
+from zoo.run.loggers import log_picture
+from zoo.run.pictures import class_grid, picture, save_picture
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -7,7 +7,7 @@ what a longer protocol has more, and never touches a finished run. Ctrl-C lets t
 import argparse
 from pathlib import Path
 
-from zoo.arguments import positive
+from zoo.cli.arguments import positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

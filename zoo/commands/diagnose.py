@@ -6,7 +6,7 @@ The data are those of the run; else -c configs/data/<set>.yaml, and --data.<argu
 import argparse
 from pathlib import Path
 
-from zoo.arguments import add_trained_gan, positive
+from zoo.cli.arguments import add_trained_gan, positive
 
 TAKES_MORE = True
 

@@ -6,7 +6,7 @@ It holds what the run's folder tells of its training, but no paths of this machi
 import argparse
 from pathlib import Path
 
-from zoo.arguments import positive
+from zoo.cli.arguments import positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

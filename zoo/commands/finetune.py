@@ -7,7 +7,7 @@ size and the channels of its samples. All other options are those of `train`: --
 
 import argparse
 
-from zoo.arguments import add_trained_gan
+from zoo.cli.arguments import add_trained_gan
 
 TAKES_MORE = True
 
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """`python train.py fit` with the source's configuration and the other words."""
-    from zoo import cli
+    from zoo.cli import main as cli
     from zoo.hub.finetune import words_of
 
     cli.main(["fit", *words_of(chosen.ref, chosen.rest, chosen.trust)])

@@ -20,7 +20,7 @@ def run(chosen: argparse.Namespace) -> None:
 
     import yaml
 
-    from zoo import cli
+    from zoo.cli import main as cli
     from zoo.hub import bundle, catalogue
 
     name, _, version = chosen.name.partition("@")

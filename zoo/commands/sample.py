@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from zoo.arguments import add_trained_gan, positive
+from zoo.cli.arguments import add_trained_gan, positive
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> None:
     """Load, sample, and save the picture."""
     from zoo.hub.pretrained import trained
-    from zoo.pictures import class_grid, save_picture
+    from zoo.run.pictures import class_grid, save_picture
 
     gan = trained(chosen.ref, trust=chosen.trust)
     n, columns = chosen.n or 64, None

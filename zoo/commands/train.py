@@ -7,7 +7,7 @@ name of configs/data/ or a class. All options of `python train.py fit`: --data.r
 import argparse
 from collections.abc import Sequence
 
-from zoo.cli_help import helped
+from zoo.cli.help import helped
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(chosen: argparse.Namespace) -> None:
 def train(words: Sequence[str], run: str) -> int:
     """`python train.py fit` with these words; `run` is how the command is typed, for its help."""
     if not helped(["fit", *words], run):
-        from zoo import cli
+        from zoo.cli import main as cli
 
         cli.main(["fit", *words])
     return 0

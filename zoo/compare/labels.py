@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from zoo.cli_files import find_config, read_file
+from zoo.cli.configs import find_config, read_file
 from zoo.compare.runs import flatten
 
 Config = Mapping[str, Any]  # flat, see :func:`zoo.compare.runs.flatten`

@@ -8,7 +8,7 @@ from zoo.compare.comparison import Comparison, Difference, Matrix, Section, Vari
 from zoo.compare.runs import Run
 from zoo.compare.scores import Measure
 from zoo.compare.statistics import LEVEL, RESAMPLES, Summary
-from zoo.loggers import encode
+from zoo.run.loggers import encode
 
 SCHEMA = 1
 

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.cli_files import read_file
-from zoo.loggers import KIMG, read_metrics
-from zoo.runs import read_record
+from zoo.cli.configs import read_file
+from zoo.run.folders import read_record
+from zoo.run.loggers import KIMG, read_metrics
 
 RECORD = "run.json"
 _MOST = {RECORD: 16e6, "config.yaml": 4e6, "metrics.jsonl": 256e6, "scores.jsonl": 256e6}  # bytes of a file

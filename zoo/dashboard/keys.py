@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from zoo.callbacks.evaluation import own_extractor
-from zoo.cli_files import CONFIGS
+from zoo.cli.configs import CONFIGS
 from zoo.hub.evaluate import data_module
-from zoo.loggers import KIMG
 from zoo.metrics.scores import score_name
+from zoo.run.loggers import KIMG
 
 DATA = CONFIGS / "data"
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from zoo.described import Described
+from zoo.support.described import Described
 from zoo.types import Data, Game, Turn
 
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 import torch
 from torch import Tensor
 
-from zoo import ranks
+from zoo import distributed
 from zoo.dynamics.alternating import Alternating, Dynamics
 from zoo.dynamics.checks import at_least
 from zoo.types import Data, Game
@@ -88,7 +88,7 @@ class Balanced(Dynamics):
         newest = d_turn if moves["d"] else next(turn.name for turn in turns if turn.side == "g")
         gap = gan.outputs[d_turn]["real"].score - gan.outputs[newest]["fake"].score
         right = gap < 0 if gan.energy_based else gap > 0
-        self.accuracy.copy_(ranks.mean(right.float().mean()))
+        self.accuracy.copy_(distributed.mean(right.float().mean()))
         gan.latest["accuracy/d"] = self.accuracy
 
     def extra_repr(self) -> str:

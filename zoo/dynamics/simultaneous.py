@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from zoo import ranks
+from zoo import distributed
 from zoo.dynamics.alternating import Dynamics
 from zoo.dynamics.checks import at_least, two_players
 from zoo.types import Batch, Critic, Data, Game, Output, Role, Terms, total
@@ -69,7 +69,7 @@ class Consensus(Simultaneous):
         if self.gamma == 0:
             return super().gradients(gan, terms, parameters)
         own = [_gradients(total(t), p, graph=True) for t, p in zip(terms, parameters, strict=True)]
-        field = ranks.mean_with_graph([g for side in own for g in side])
+        field = distributed.mean_with_graph([g for side in own for g in side])
         norm = torch.stack([g.square().sum() for g in field]).sum() / 2
         gan.latest["consensus/half_squared_norm"] = norm.detach()
         pulls = [_gradients(self.gamma * norm, p, retain=True) for p in parameters]

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from zoo import ranks
+from zoo import distributed
 from zoo.dynamics.alternating import Alternating
 from zoo.dynamics.checks import at_least, two_players
 from zoo.dynamics.simultaneous import scored_once
@@ -58,7 +58,7 @@ class GradientRegularized(Alternating):
             d_loss = total(two_players(gan, self)[0].terms(critic, batch))
             parameters = gan.parameters_of(["d"])
             gradient = torch.autograd.grad(d_loss, parameters, create_graph=True, materialize_grads=True)
-            norm = torch.stack([g.square().sum() for g in ranks.mean_with_graph(list(gradient))]).sum()
+            norm = torch.stack([g.square().sum() for g in distributed.mean_with_graph(list(gradient))]).sum()
             gan.outputs = seen
             return turn.terms(critic, batch) | {"gradient_norm": self.eta * norm}
 
@@ -130,7 +130,7 @@ class Unrolled(Alternating):
         for _ in range(self.k):
             loss = total(d_turn.terms(gan.bind(batch, state=state()), batch))
             gradients = torch.autograd.grad(loss, at, create_graph=True, materialize_grads=True)
-            at = step(at, ranks.mean_with_graph(list(gradients)))
+            at = step(at, distributed.mean_with_graph(list(gradients)))
         gan.outputs = seen
         return state()
 

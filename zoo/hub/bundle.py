@@ -27,7 +27,7 @@ from zoo import __version__
 from zoo.gan import GAN
 from zoo.hub import recipe
 from zoo.hub.planned import kinds_of, refuse_misfits
-from zoo.pictures import save_picture
+from zoo.run.pictures import save_picture
 
 SCHEMA = 1
 CONFIG, WEIGHTS, CARD, SAMPLES, SUMS = "config.json", "model.safetensors", "README.md", "samples.png", "SHA256SUMS"

@@ -16,15 +16,15 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from zoo import sealed
 from zoo.callbacks.readings import Reader, last_turns, mode_teller, uses
 from zoo.callbacks.retraining import STEPS, Retrained, retrain
 from zoo.diagnosis import History, Reading
 from zoo.gan import GAN
 from zoo.hub.pretrained import trained
-from zoo.loggers import encode
 from zoo.metrics.features import Classifier
-from zoo.runs import checkpoint_of
+from zoo.run import files
+from zoo.run.folders import checkpoint_of
+from zoo.run.loggers import encode
 from zoo.types import Data, total
 
 
@@ -137,7 +137,7 @@ def history_of(ref: str | Path, gan: GAN) -> History | None:
     checkpoint = checkpoint_of(ref, prefer="last")
     if checkpoint is None:
         return None
-    callbacks = sealed.read(checkpoint).get("callbacks", {})
+    callbacks = files.read(checkpoint).get("callbacks", {})
     states = [state for key, state in callbacks.items() if key.startswith("Diagnostics")]
     return History(map(Reading.of_row, states[0]["readings"]), uses(gan)) if states else None
 

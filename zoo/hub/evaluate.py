@@ -13,13 +13,13 @@ from lightning.pytorch import LightningDataModule
 from tqdm import tqdm
 
 from zoo.callbacks.evaluation import Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
-from zoo.cli_errors import explain
-from zoo.cli_files import read_file, whereabouts, with_files
+from zoo.cli.configs import read_file, whereabouts, with_files
+from zoo.cli.errors import explain
 from zoo.hub.pretrained import trained
-from zoo.loggers import encode
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
-from zoo.runs import checkpoint_of
+from zoo.run.folders import checkpoint_of
+from zoo.run.loggers import encode
 
 
 def evaluate(

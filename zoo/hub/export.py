@@ -9,7 +9,7 @@ from typing import Any
 from zoo.hub import bundle, facts, recipe
 from zoo.hub.card import card
 from zoo.hub.load import load, recipe_of
-from zoo.runs import checkpoint_of
+from zoo.run.folders import checkpoint_of
 
 
 def export(

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.cli_files import read_file
-from zoo.loggers import decode, read_metrics
+from zoo.cli.configs import read_file
 from zoo.metrics.scores import score_name
-from zoo.redaction import HIDDEN, is_secret, redacted
-from zoo.runs import read_record
+from zoo.run.folders import read_record
+from zoo.run.loggers import decode, read_metrics
+from zoo.run.secrets import HIDDEN, is_secret, redacted
 
 _PRIVATE = {"root", "default_root_dir", "ckpt_path", "save_dir", "logger", "dirpath"}
 _PLACE = re.compile(r"[/~\\]|\.\.|\w:[/\\]|file:")  # how the name of a place on a machine begins

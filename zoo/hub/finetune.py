@@ -14,14 +14,14 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from zoo import sealed
-from zoo.cli_files import read_file, with_files
+from zoo.cli.configs import read_file, with_files
 from zoo.gan import GAN
 from zoo.hub import bundle, pretrained, recipe
 from zoo.hub.evaluate import data_module
 from zoo.hub.load import tensors_of
 from zoo.hub.recipe import BESIDE
-from zoo.runs import checkpoint_of, read_record
+from zoo.run import files
+from zoo.run.folders import checkpoint_of, read_record
 from zoo.variants import variants
 
 AVERAGE = "generator_ema"
@@ -95,7 +95,7 @@ def read(ref: str) -> Source:
         path = checkpoint_of(ref)
         if path is None:
             return _published(ref)
-        checkpoint = sealed.read(path)
+        checkpoint = files.read(path)
         tensors = tensors_of(checkpoint, path)
         record = path.with_name("run.json")
         variant = read_record(record)["variant"] if record.is_file() else ""

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo import sealed
 from zoo.gan import GAN
 from zoo.hub import recipe
 from zoo.hub.bundle import check_game
 from zoo.hub.planned import Kind, compare, kinds_of, refuse_misfits
-from zoo.initial import InitFrom
-from zoo.runs import checkpoint_of
+from zoo.run import files
+from zoo.run.folders import checkpoint_of
 from zoo.schedules import Schedule
+from zoo.support.initial import InitFrom
 from zoo.variants import variants
 
 _MOST = 100_000  # values in what a checkpoint says of its networks
@@ -37,7 +37,7 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
 
     Args:
         path: a .ckpt file, a run's folder (its best.ckpt, else its last.ckpt) or "latest", as for
-            `zoo.runs.checkpoint_of`.
+            `zoo.run.folders.checkpoint_of`.
         trust: modules of your own that may be imported, from the working folder too, as "mynets".
         map_location: where its tensors go.
 
@@ -82,7 +82,7 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
 def refuse_others(path: str | Path, gan: GAN) -> None:
     """ValueError unless the checkpoint at `path` is of a game with networks like those of `gan`."""
     path = Path(path)
-    checkpoint = sealed.read(path)
+    checkpoint = files.read(path)
     if "game" not in checkpoint:
         raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
     check_game(checkpoint["game"], path)
@@ -106,7 +106,7 @@ def tensors_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Any]:
     """The checkpoint, with all that is built from looked at."""
-    checkpoint = sealed.read(path)
+    checkpoint = files.read(path)
     if "game" not in checkpoint:
         raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
     check_game(checkpoint["game"], path)

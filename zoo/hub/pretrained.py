@@ -12,7 +12,7 @@ import torch
 from zoo.gan import GAN
 from zoo.hub import bundle, catalogue
 from zoo.hub.load import load
-from zoo.runs import checkpoint_of
+from zoo.run.folders import checkpoint_of
 
 SCHEMES = ("hf", "wandb")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zoo import backbones, dynamics, optim, schedules, stabilizers
-from zoo.cli_errors import find, no_memory
+from zoo.cli.errors import find, no_memory
 from zoo.gan import GAN
 from zoo.variants import variants
 

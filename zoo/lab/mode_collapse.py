@@ -28,7 +28,7 @@ from zoo.lab import Result
 from zoo.lab._games import fit
 from zoo.lab._ring import METHODS, start
 from zoo.metrics import ModeCoverage, mode_coverage
-from zoo.pictures import picture
+from zoo.run.pictures import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

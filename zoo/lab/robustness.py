@@ -28,7 +28,7 @@ from zoo.lab._games import fit
 from zoo.metrics import frechet_distance, precision_recall
 from zoo.metrics.features import Classifier
 from zoo.optim import Adam
-from zoo.pictures import picture
+from zoo.run.pictures import picture
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.wgan import WGAN
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.arguments import folder_name
-from zoo.cli_errors import no_option
-from zoo.cli_files import find_config, read_file
+from zoo.cli.arguments import folder_name
+from zoo.cli.configs import find_config, read_file
+from zoo.cli.errors import no_option
 from zoo.protocol.search import Search
 
 Unit = Literal["kimg", "minutes", "flops"]

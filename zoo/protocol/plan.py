@@ -13,12 +13,12 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
-from zoo.cli_files import read_file
+from zoo.cli.configs import read_file
 from zoo.protocol.file import Contender, Protocol, as_options
 from zoo.protocol.flops import flops_per_image
 from zoo.protocol.rehearsal import Rehearsal, rehearse
-from zoo.runs import read_record
-from zoo.sealed import LAST, PREVIOUS, whole
+from zoo.run.files import LAST, PREVIOUS, whole
+from zoo.run.folders import read_record
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from lightning.pytorch import LightningDataModule
 
-from zoo.cli import ZooCLI, main
+from zoo.cli.main import ZooCLI, main
 from zoo.gan import GAN
 
 

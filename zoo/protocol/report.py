@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from zoo.loggers import decode
 from zoo.protocol.plan import Planned
+from zoo.run.loggers import decode
 
 
 class Progress:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zoo.cli_errors import no_option
+from zoo.cli.errors import no_option
 
 Values = dict[str, Any]  # options of train.py to what was drawn
 

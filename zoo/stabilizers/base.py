@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from zoo.described import Described
 from zoo.noise import Noise
+from zoo.support.described import Described
 from zoo.types import Batch, Critic, Game, Output, Role, Terms, Turn
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from zoo import ranks
+from zoo import distributed
 from zoo.stabilizers.base import Stabilizer
 from zoo.types import Game
 
@@ -31,7 +31,7 @@ class Closeness(nn.Module):
     def forward(self, f: Tensor) -> Tensor:
         """How close each image is to the others, (N, kernels)."""
         mine = (f @ self.weight).view(len(f), self.kernels, self.dims)
-        distance = (mine[:, None] - ranks.gather(mine)[None]).abs().sum(3)
+        distance = (mine[:, None] - distributed.gather(mine)[None]).abs().sum(3)
         return (-distance).exp().sum(1) - 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo import ranks
+from zoo import distributed
 from zoo.stabilizers.base import Stabilizer
 from zoo.types import Batch, Critic, Game, Output, Terms
 
@@ -45,7 +45,7 @@ class FeatureMatching(Stabilizer):
             shown = ", ".join(real.features) or "none"
             raise ValueError(f"FeatureMatching: D shows no feature {self.feature!r}; choose from {shown}")
         here = real.features[self.feature].flatten(1).mean(0) - fake.features[self.feature].flatten(1).mean(0)
-        (difference,) = ranks.mean_with_graph([here])
+        (difference,) = distributed.mean_with_graph([here])
         return {"feature_matching": self.weight * difference.square().sum()}
 
     def extra_repr(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo import ranks
+from zoo import distributed
 from zoo.noise import Noise
 from zoo.stabilizers.base import Stabilizer
 from zoo.types import Game, Role, Turn
@@ -164,7 +164,7 @@ class _Referenced(nn.Module):
         if self.settled or self.seen is None:
             return
         if not self.known:
-            rows = ranks.gather(self.seen)[: len(self.reference)]
+            rows = distributed.gather(self.seen)[: len(self.reference)]
             if len(rows) < len(self.reference):
                 raise ValueError(
                     f"VirtualBatchNorm: size is {len(self.reference)}, but the first batch has {len(rows)} examples; "

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo import ranks
+from zoo import distributed
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.optim import Adam
@@ -85,7 +85,7 @@ class BEGAN(GAN):
     def after_turn(self, turn: Turn) -> None:
         """After the generator's turn, k follows ℓ(x) of the last D turn and ℓ(G(z_G)) of this one."""
         if turn.name == "g":
-            loss_real = ranks.mean(self.outputs["d"]["real"].score.mean())
-            loss_fake = ranks.mean(self.outputs["g"]["fake"].score.mean())
+            loss_real = distributed.mean(self.outputs["d"]["real"].score.mean())
+            loss_fake = distributed.mean(self.outputs["g"]["fake"].score.mean())
             self.latest["began/convergence"] = self.update_k(loss_real, loss_fake)
             self.latest["began/k"] = self.k

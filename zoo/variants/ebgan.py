@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo import ranks
+from zoo import distributed
 from zoo.gan import GAN
 from zoo.optim import Adam
 from zoo.types import Batch, Critic, Output, Terms
@@ -82,7 +82,7 @@ class EBGAN(GAN):
                 raise ValueError(
                     "EBGAN: pt_weight needs a discriminator that shows its code; use zoo.backbones.Autoencoder"
                 )
-            terms["pulling_away"] = self.pt_weight * pulling_away(ranks.gather(fake.features["code"]))
+            terms["pulling_away"] = self.pt_weight * pulling_away(distributed.gather(fake.features["code"]))
         return terms
 
 

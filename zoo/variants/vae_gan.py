@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import RMSprop
 
-from zoo import ranks
+from zoo import distributed
 from zoo.types import Batch, Critic, Data, Output, Terms, Turn
 from zoo.variants._encoder import EncoderGAN
 
@@ -173,5 +173,5 @@ class VAEGAN(EncoderGAN):
             outputs = dict(self.outputs[turn.name])
             real = outputs.pop("real").score
             fakes = torch.cat([output.score for output in outputs.values()])
-            self.costs.copy_(ranks.mean(torch.stack([F.softplus(-real).mean(), F.softplus(fakes).mean()])))
+            self.costs.copy_(distributed.mean(torch.stack([F.softplus(-real).mean(), F.softplus(fakes).mean()])))
             self.latest["vae_gan/cost_real"], self.latest["vae_gan/cost_fake"] = self.costs.unbind()

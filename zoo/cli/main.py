@@ -25,23 +25,32 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import zoo.backbones
 import zoo.datamodules  # noqa: F401 - both let short class names be used
-from zoo import cli_files, sealed, slurm
-from zoo.arguments import folder_name
 from zoo.callbacks import Checkpoints, Diagnostics, Progress, Quality, Samples
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.interrupts import Requeue
 from zoo.callbacks.patience import Patience
 from zoo.callbacks.record import RunRecord, command
-from zoo.checks import check_losses
-from zoo.cli_classes import build, link_classes
-from zoo.cli_errors import explain, first_line, no_memory
-from zoo.cli_files import check_files, config_files, refuse_impossible, settings, variant_first, whereabouts, with_files
-from zoo.cli_model import network_arguments, objectives_of, optimizer_words, with_optimizers
-from zoo.cli_news import hush, print_anything
+from zoo.cli import configs
+from zoo.cli.arguments import folder_name
+from zoo.cli.classes import build, link_classes
+from zoo.cli.configs import (
+    check_files,
+    config_files,
+    refuse_impossible,
+    settings,
+    variant_first,
+    whereabouts,
+    with_files,
+)
+from zoo.cli.errors import explain, first_line, no_memory
+from zoo.cli.objective import network_arguments, objectives_of, optimizer_words, with_optimizers
+from zoo.cli.quiet import hush, print_anything
 from zoo.gan import GAN
-from zoo.loggers import MetricsLog, import_wandb
-from zoo.redaction import redacted
-from zoo.runs import checkpoint_of, new_folder, read_record
+from zoo.run import files, slurm
+from zoo.run.folders import checkpoint_of, new_folder, read_record
+from zoo.run.loggers import MetricsLog, import_wandb
+from zoo.run.secrets import redacted
+from zoo.support.checks import check_losses
 from zoo.variants import variants
 
 DEFAULT_CALLBACKS: dict[str, type[Callback]] = {
@@ -49,8 +58,8 @@ DEFAULT_CALLBACKS: dict[str, type[Callback]] = {
     "checkpoints": Checkpoints,
 }  # fmt: skip
 CallbackName = Literal["progress", "samples", "quality", "diagnostics", "checkpoints"]
-ROOT = Path(__file__).parent.parent
-set_loader("gan-zoo", lambda text: with_optimizers(cli_files.renamed(get_loader("yaml")(text))), (yaml.YAMLError,))
+ROOT = Path(__file__).parents[2]
+set_loader("gan-zoo", lambda text: with_optimizers(configs.renamed(get_loader("yaml")(text))), (yaml.YAMLError,))
 
 
 class Parser(LightningArgumentParser):
@@ -113,9 +122,9 @@ class Run:
 
     def full(self, error: OSError) -> str:
         """One line for a disk without room: where, and what is kept."""
-        place, last = error.filename or self.folder, self.folder / sealed.LAST
+        place, last = error.filename or self.folder, self.folder / files.LAST
         try:
-            kimg = sealed.read(last)["game"]["images"] / 1000
+            kimg = files.read(last)["game"]["images"] / 1000
         except ValueError:
             return f"{place}: {error.strerror}; nothing was saved yet"
         return f"{place}: {error.strerror}; make room and go on from {kimg:g} kimg with --ckpt_path {last}"
@@ -204,9 +213,9 @@ class ZooCLI(LightningCLI):
         self.save_config_kwargs = {"run": self.run}
         loggers = config.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
-            if isinstance(logger, Namespace) and logger.class_path == "zoo.loggers.WandbLogger":
+            if isinstance(logger, Namespace) and logger.class_path == "zoo.run.loggers.WandbLogger":
                 self.run.introduce(logger)
-            elif isinstance(logger, Namespace) and logger.class_path.startswith("zoo.loggers."):
+            elif isinstance(logger, Namespace) and logger.class_path.startswith("zoo.run.loggers."):
                 logger.init_args.save_dir = logger.init_args.save_dir or str(self.run.folder)
 
     def _refuse_what_cannot_be(self, config: Namespace) -> None:
@@ -235,7 +244,7 @@ class ZooCLI(LightningCLI):
             self.parser.error(f"trainer.devices: {devices} is more than four processes for each CPU core, {most} here")
         if config.ckpt_path:
             try:
-                sealed.read(config.ckpt_path)
+                files.read(config.ckpt_path)
             except ValueError as error:
                 hint = "" if Path(config.ckpt_path).is_file() else "; name a run's last.ckpt or best.ckpt"
                 self.parser.error(f"ckpt_path: {error}{hint}")
@@ -314,7 +323,7 @@ class ZooCLI(LightningCLI):
         try:
             slurm.requeue()
         except OSError as error:
-            _fail(f"{error}; go on with --ckpt_path {self.run.folder / sealed.LAST}")
+            _fail(f"{error}; go on with --ckpt_path {self.run.folder / files.LAST}")
 
 
 def keep_recipe(gan: GAN, recipe: Mapping[str, Any]) -> None:
@@ -359,9 +368,9 @@ def _plain(value: Any) -> Any:
 
 
 _SHORT_NAMES = {  # Lightning has classes of the same names
-    "WandbLogger": "zoo.loggers.WandbLogger",
-    "TensorBoardLogger": "zoo.loggers.TensorBoardLogger",
-    "CSVLogger": "zoo.loggers.CSVLogger",
+    "WandbLogger": "zoo.run.loggers.WandbLogger",
+    "TensorBoardLogger": "zoo.run.loggers.TensorBoardLogger",
+    "CSVLogger": "zoo.run.loggers.CSVLogger",
     "EarlyStopping": "zoo.callbacks.EarlyStopping",
 }
 
@@ -398,14 +407,14 @@ def _last_life(root: Path) -> str | None:
     for record in root.glob("*/run.json"):
         told = read_record(record)
         if (told.get("job"), told["command"]) == (slurm.job(), command()):
-            found.append((told["status"] != "finished", told["started"], record.with_name(sealed.LAST)))
+            found.append((told["status"] != "finished", told["started"], record.with_name(files.LAST)))
     saved = [last for _, _, last in sorted(found) if last.is_file()]
     return str(saved[-1]) if saved else None
 
 
 def _check_source(place: str, ref: str) -> None:
     try:
-        sealed.read(ref)
+        files.read(ref)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
 
@@ -418,7 +427,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _wandb_id(checkpoint: Path) -> str | None:
-    callbacks = sealed.read(checkpoint).get("callbacks", {})
+    callbacks = files.read(checkpoint).get("callbacks", {})
     states = [state for key, state in callbacks.items() if key.startswith("RunRecord")]
     return states[0].get("wandb_id") if states else None
 
@@ -444,7 +453,7 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     import_wandb()  # the parser would, to know what its logger takes
     variants()
     Parser.words = sys.argv[1:] if args is None else args
-    defaults = {"default_config_files": [str(cli_files.CONFIGS / "default.yaml")]}
+    defaults = {"default_config_files": [str(configs.CONFIGS / "default.yaml")]}
     try:
         return kind(
             GAN,

@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from zoo.cli_choices import choices_for, find_class
-from zoo.cli_errors import first_line
-from zoo.cli_files import CONFIGS, config_files, read_file, variant_first, with_files
+from zoo.cli.choices import choices_for, find_class
+from zoo.cli.configs import CONFIGS, config_files, read_file, variant_first, with_files
+from zoo.cli.errors import first_line
 
 COMMANDS = ("fit", "validate", "test", "predict")
 _ALSO = {"train": "fit", "eval": "validate", "resume": "fit"}  # other words for a command
@@ -122,7 +122,7 @@ def _typed(run: str, variant: str, data: str = "") -> str:
 def _no_command(word: str) -> str:
     close = _ALSO.get(word) or next(iter(difflib.get_close_matches(word, COMMANDS, n=1)), None)
     hint = f"; did you mean {close!r}?" if close else ""
-    if (Path(__file__).parent / "commands" / f"{word}.py").is_file() and word not in _ALSO:
+    if (Path(__file__).parents[1] / "commands" / f"{word}.py").is_file() and word not in _ALSO:
         hint = f"; that is python -m zoo {word}"
     return f"unknown command {word!r}{hint} (choose from {', '.join(COMMANDS)})"
 

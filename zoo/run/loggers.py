@@ -24,7 +24,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from zoo.metrics.features.memory import cache_folder
-from zoo.redaction import redacted, redacted_words
+from zoo.run.secrets import redacted, redacted_words
 
 if TYPE_CHECKING:
     from wandb import Run

@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from zoo.cli_errors import find
+from zoo.cli.errors import find
 
 
 def link_classes(model: Namespace, data: Any, conditional: bool) -> None:

@@ -17,10 +17,10 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from zoo.cli_errors import find, no_option, parameters_of, takes_any
+from zoo.cli.errors import find, no_option, parameters_of, takes_any
 
 _MOST = 100_000  # entries of a file, with those that its aliases repeat
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 ROOMS = ("", "data")  # folders of configs/ whose files a training reads
 
@@ -90,10 +90,10 @@ def with_files(words: Sequence[str], commands: Container[str] = ()) -> list[str]
 
 
 def renamed(value: Any) -> Any:
-    """A configuration with today's names of its classes.
+    """A configuration with the present names of its classes.
 
-    `datamodules.X` was the name of `zoo.datamodules.X` up to version 0.1. A package of the user's own that is called
-    `datamodules` is left alone.
+    `datamodules.X` was once `zoo.datamodules.X`, and `zoo.run.loggers.X` is now `zoo.run.loggers.X`. A package of the
+    user's own that is called `datamodules` is left alone.
     """
     if isinstance(value, dict):
         return {key: renamed(part) for key, part in value.items()}
@@ -103,6 +103,8 @@ def renamed(value: Any) -> Any:
         found, ours = find_spec("datamodules"), find_spec("zoo.datamodules")
         if found is None or (ours is not None and found.origin == ours.origin):
             return f"zoo.{value}"
+    if isinstance(value, str) and value.startswith("zoo.run.loggers."):
+        return f"zoo.run.{value.removeprefix('zoo.')}"
     return value
 
 

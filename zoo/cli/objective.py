@@ -11,10 +11,10 @@ from typing import Any, get_type_hints
 
 from torch import nn
 
-from zoo.cli_choices import find_class
-from zoo.cli_files import model_section, settings
-from zoo.described import description
+from zoo.cli.choices import find_class
+from zoo.cli.configs import model_section, settings
 from zoo.gan import GAN
+from zoo.support.described import description
 
 SIDES = ("g_optimizer", "d_optimizer")
 

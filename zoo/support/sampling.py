@@ -6,8 +6,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from zoo.freezing import evaluating
 from zoo.noise import Noise
+from zoo.support.freezing import evaluating
 from zoo.types import Game
 
 Labels: TypeAlias = Tensor | Sequence[int] | int | None

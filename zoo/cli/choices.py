@@ -14,7 +14,7 @@ from typing import Any
 ROLES = {
     "model": "zoo.variants", "data": "zoo.datamodules", "generator": "zoo.backbones", "discriminator": "zoo.backbones",
     "encoder": "zoo.backbones", "dynamics": "zoo.dynamics", "stabilizers": "zoo.stabilizers",
-    "optimizer": "zoo.optim", "scheduler": "zoo.schedules", "callbacks": "zoo.callbacks", "logger": "zoo.loggers",
+    "optimizer": "zoo.optim", "scheduler": "zoo.schedules", "callbacks": "zoo.callbacks", "logger": "zoo.run.loggers",
 }  # fmt: skip
 
 LIBRARIES = {

@@ -12,14 +12,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
 from zoo.callbacks import Budget, RunRecord
-from zoo.cli import DEFAULT_CALLBACKS, keep_recipe, snake_case
-from zoo.cli_files import CONFIGS
-from zoo.cli_news import hush
-from zoo.described import description
+from zoo.cli.configs import CONFIGS
+from zoo.cli.main import DEFAULT_CALLBACKS, keep_recipe, snake_case
+from zoo.cli.quiet import hush
 from zoo.gan import GAN
-from zoo.loggers import MetricsLog, WandbLogger
-from zoo.redaction import redacted
-from zoo.runs import checkpoint_of, new_folder, read_record
+from zoo.run.folders import checkpoint_of, new_folder, read_record
+from zoo.run.loggers import MetricsLog, WandbLogger
+from zoo.run.secrets import redacted
+from zoo.support.described import description
 
 
 def fit(

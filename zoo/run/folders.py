@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from zoo.sealed import BEST, LAST
+from zoo.run.files import BEST, LAST
 
 LATEST = "latest"
 ROOT = Path("runs")  # of the working folder, where `train.py` writes

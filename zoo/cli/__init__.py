@@ -1,0 +1,1 @@
+"""The command line of `train.py`, and `zoo.fit`."""

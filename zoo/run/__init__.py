@@ -1,0 +1,1 @@
+"""The folder of a run: loggers, whole files, records, secrets left out, pictures, SLURM."""

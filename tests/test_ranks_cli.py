@@ -23,7 +23,7 @@ def test_two_ranks_are_one_run(launcher: str, tmp_path: Path) -> None:
         "fit", "-c", "configs/nsgan.yaml", "-c", "configs/data/digits.yaml", "--trainer.accelerator=cpu",
         "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=4", "--trainer.log_every_n_steps=2",
         f"--trainer.default_root_dir={tmp_path / 'runs'}", "--data.image_size=8", "--data.batch_size=8",
-        "--model.generator.width=4", "--model.discriminator.width=4",
+        "--model.generator.width=4", "--model.discriminator.width=4", "--diagnostics.retrain_d=true",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     done = subprocess.run(
@@ -38,6 +38,7 @@ def test_two_ranks_are_one_run(launcher: str, tmp_path: Path) -> None:
 
     (run,) = (tmp_path / "runs").iterdir()
     assert len(list(run.glob("wandb/offline-run-*"))) == 1
+    assert json.loads((run / "frozen_generator.json").read_text())
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["ranks"], record["result"]["steps"]) == ("finished", 2, 4)
     assert record["result"]["kimg"] == 4 * 2 * 8 / 1000

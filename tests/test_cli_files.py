@@ -77,6 +77,7 @@ def test_files_of_version_0_1_are_read(tmp_path) -> None:
     told = read_file(tmp_path / "old.yaml")
     assert told["data"] == {"class_path": "zoo.datamodules.Digits", "init_args": {"image_size": 16}}
     assert told["more"] == ["zoo.datamodules.Toy"]
+    assert renamed([".".join(("zoo", "loggers", "CSVLogger"))]) == ["zoo.run.loggers.CSVLogger"]
 
 
 def test_a_package_of_the_users_own_keeps_its_name(tmp_path, monkeypatch) -> None:

@@ -92,8 +92,8 @@ def with_files(words: Sequence[str], commands: Container[str] = ()) -> list[str]
 def renamed(value: Any) -> Any:
     """A configuration with the present names of its classes.
 
-    `datamodules.X` was once `zoo.datamodules.X`, and `zoo.run.loggers.X` is now `zoo.run.loggers.X`. A package of the
-    user's own that is called `datamodules` is left alone.
+    The loggers were once at zoo/loggers.py, and `datamodules.X` was `zoo.datamodules.X`. A package of the user's own
+    that is called `datamodules` is left alone.
     """
     if isinstance(value, dict):
         return {key: renamed(part) for key, part in value.items()}
@@ -103,8 +103,8 @@ def renamed(value: Any) -> Any:
         found, ours = find_spec("datamodules"), find_spec("zoo.datamodules")
         if found is None or (ours is not None and found.origin == ours.origin):
             return f"zoo.{value}"
-    if isinstance(value, str) and value.startswith("zoo.run.loggers."):
-        return f"zoo.run.{value.removeprefix('zoo.')}"
+    if isinstance(value, str) and value.split(".")[:2] == ["zoo", "loggers"]:
+        return f"zoo.run{value.removeprefix('zoo')}"
     return value
 
 

@@ -154,6 +154,13 @@ GUESSES = [  # of a first hour
     fit("--gpus 10", "no option 'gpus'; did you mean 'trainer.devices'?"),
     fit("--trainer.precision fp16", "trainer.precision", "'fp16' is not one of", "16-mixed, bf16-true, bf16-mixed, 32"),
     fit("--model.stabilizers SpectralNorm", "model.stabilizers: ", "use --model.stabilizers+ SpectralNorm"),
+    fit("--model.g_scheduler ReduceLROnPlateau", "model.g_scheduler: ", "Cosine, Linear, Step of zoo.schedules)"),
+    fit(
+        "--model.g_scheduler torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "ReduceLROnPlateau is no Schedule (choose from Cosine, Linear, Step of zoo.schedules)",
+    ),
+    fit("--model.g_optimizer LBFGS", "NSGAN: g_optimizer: LBFGS evaluates the loss again", "zoo.optim.Adam"),
+    fit("--lr_scheduler ReduceLROnPlateau", "did you mean 'model.g_scheduler' or 'model.d_scheduler'?"),
     fit("--model.stabilizers+ SpectralNrm", "did you mean 'SpectralNorm'", "(choose from Dropout, FeatureMatching, "),
     fit("--model.stabilizers+ InstanceNoise", "InstanceNoise needs until_kimg: add --model.stabilizers.until_kimg"),
     fit("--trainer.callbacks+ EarlyStoping", "trainer.callbacks: ", "did you mean 'EarlyStopping'?"),

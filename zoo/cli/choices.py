@@ -82,8 +82,14 @@ def no_class(name: str, key: str) -> str:
     close = names + [cls.__name__ for cls in _libraries(key)]
     if module and not any(cls.__module__.startswith(first) for cls in choices_for(key)):
         names = close = _public(module)
-    listed = f" (choose from {', '.join(names)})" if names else ""
-    return f"unknown class {name!r}{hint(last, close)}{listed}"
+        return f"unknown class {name!r}{hint(last, close)}" + (f" (choose from {', '.join(names)})" if names else "")
+    return f"unknown class {name!r}{hint(last, close)}{listed(key)}"
+
+
+def listed(key: str) -> str:
+    """ " (choose from ... of zoo. ...)" for an option that takes classes of the zoo, else nothing."""
+    names = [cls.__name__ for cls in choices_for(key)]
+    return f" (choose from {', '.join(names)} of {ROLES[_role(key) or '']})" if names else ""
 
 
 def _modules() -> list[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-from zoo.cli.choices import find_class, hint, no_class
+from zoo.cli.choices import find_class, hint, listed, no_class
 
 _NOISE = re.compile(
     r"Does not validate against|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|Expected a path but"
@@ -23,6 +23,7 @@ _UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: (?:--)?([\w.]+)")
 _UNKNOWN_OPTION = re.compile(r"(?:Option|does not accept option) '([^']+)'")
 _NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NOT_A_CLASS = re.compile(r"(?:dot import path string|No module named|Unable to import module)\W+([\w.]+)")
+_NO_SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)$")
 _LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\](?:\. Got value: (.*))?$")
 _TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
 _MEMORY = re.compile(r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)")
@@ -39,6 +40,8 @@ _OTHER_NAMES = {
     "latent_dim": ("model.generator.latent_dim",), "nz": ("model.generator.latent_dim",),
     "width": ("model.generator.width", "model.discriminator.width"), "resume": ("ckpt_path",), "ckpt": ("ckpt_path",),
     "checkpoint": ("ckpt_path",), "output": ("trainer.default_root_dir",), "logger": ("trainer.logger",),
+    "lr_scheduler": ("model.g_scheduler", "model.d_scheduler"), "scheduler": ("model.g_scheduler", "model.d_scheduler"),
+    "optimizer": ("model.g_optimizer", "model.d_optimizer"),
     "d_steps": ("model.dynamics.d_steps",), "n_critic": ("model.dynamics.d_steps",),
 }  # fmt: skip
 
@@ -73,6 +76,8 @@ def explain(
     if _NO_ATTRIBUTE.search(leaf) or (match := _NOT_A_CLASS.search(leaf)):
         name = given or owner or (match[1] if match else "")
         return where + no_class(name, ".".join(place))
+    if match := _NO_SUBCLASS.search(leaf):
+        return f"{where}{given or 'this'} is no {match[1]}{listed('.'.join(place))}"
     if any(map(_LITERAL.search, leaves)):
         among = ", ".join(match[1].replace("'", "") for match in map(_LITERAL.search, leaves) if match)
         return f"{where}{given!r} is not one of {among}"
@@ -171,8 +176,8 @@ def no_option(name: str, where: str, known: Iterable[str], owner: str = "", also
     """One line for an option, or an argument of the class `owner`, that does not exist; `also` are its other names."""
     known = [option for option in known if option.rpartition(".")[2] not in {"h", "help", "print_shtab"}]
     meant = f"; did you mean {' or '.join(map(repr, also))}?" if also else hint(name, known)
-    listed = f" (choose from {', '.join(known)})" if len(known) <= 30 and not also else ""
-    return f"{where}{owner and owner + ' has '}no option {name!r}{meant}{listed}"
+    among = f" (choose from {', '.join(known)})" if len(known) <= 30 and not also else ""
+    return f"{where}{owner and owner + ' has '}no option {name!r}{meant}{among}"
 
 
 def parameters_of(cls: type[Any]) -> list[str]:

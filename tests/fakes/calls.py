@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -59,32 +59,10 @@ class Calls:
         return Outcome(**json.loads(self._process.stdout.readline()))
 
 
-def fetched(refs: Sequence[str]) -> list[str]:
-    """What `fetch` returns for each, or what its error says."""
-    from zoo.hub.remote import fetch
-
-    told = []
-    for ref in refs:
-        try:
-            told.append(str(fetch(ref)))
-        except ValueError as error:
-            told.append(str(error))
-    return told
-
-
-def samples(ref: str) -> list[Any]:
-    """Four samples of a published GAN."""
-    import zoo
-
-    return zoo.from_pretrained(ref).sample(4, seed=0).tolist()
-
-
 def _serve() -> None:
     import wandb  # noqa: F401
 
-    import zoo.hub.pretrained
-    import zoo.hub.publish
-    import zoo.hub.remote  # noqa: F401
+    import zoo  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)

@@ -1,161 +1,146 @@
-"""A Hugging Face Hub in memory: models only, read and written as `huggingface_hub` 2 does without Xet."""
+"""In place of the clients of the Hugging Face Hub and of W&B: published checkpoints in memory."""
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-from dataclasses import dataclass, field
-from hashlib import sha1, sha256
+from fnmatch import fnmatch
+from hashlib import sha1
+from pathlib import Path
+from types import SimpleNamespace as Space
+from typing import Any
 
-from tests.fakes import Answer, Request, Server, as_json
+import pytest
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 Files = dict[str, bytes]
-_MODEL = r"/api/models/(?P<repo>[^/]+/[^/]+)"
 
 
-@dataclass
-class Repo:
-    """Its commits, oldest first, and what names them."""
-
-    private: bool = False
-    commits: dict[str, Files] = field(default_factory=dict)
-    refs: dict[str, str] = field(default_factory=dict)
-
-    def commit(self, files: Files, revision: str = "main") -> str:
-        """A new commit on a branch, as its sha."""
-        parent = self.refs.get(revision, "")
-        text = repr((parent, sorted((name, sha256(data).hexdigest()) for name, data in files.items())))
-        sha = sha1(text.encode()).hexdigest()
-        self.commits[sha] = files
-        self.refs[revision] = sha
-        return sha
+def _error(kind: type[Exception]) -> Exception:
+    return kind("no", response=Space(headers={}, request=None))
 
 
-class FakeHub(Server):
-    """Serves `repos`; writing, and reading what is private, need `token`.
+class Hub:
+    """`HfApi` and `snapshot_download` for `repos`: commits by their sha, oldest first, of which main is the last.
 
-    `damaged` names files in which one bit is flipped on the way; `claimed` maps files to sizes that listings tell of
-    them instead.
+    `sizes` are told in place of files' own; a bit is flipped in the file `damaged`; `calls` are the methods called.
     """
 
-    def __init__(self, token: str = "hf_secret") -> None:
-        super().__init__()
-        self.token = token
-        self.repos: dict[str, Repo] = {}
-        self.damaged: set[str] = set()
-        self.claimed: dict[str, int] = {}
-        self._stored: Files = {}  # uploads, by sha256
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.repos: dict[str, dict[str, Files]] = {}
+        self.sizes: dict[str, int | None] = {}
+        self.damaged = ""
+        self.calls: list[str] = []
+        self.down: Exception | None = None
+        patch.setattr("huggingface_hub.HfApi", lambda: self)
+        patch.setattr("huggingface_hub.snapshot_download", self.snapshot_download)
 
-    def add(self, name: str, files: Files, *, private: bool = False) -> str:
-        """Commit files to a repository, which is made if there is none; the commit's sha."""
-        repo = self.repos.setdefault(name, Repo(private))
-        return repo.commit(files)
+    def add(self, name: str, files: Files) -> str:
+        """A new commit's sha."""
+        sha = sha1(repr((name, len(self.repos.get(name, ())), sorted(files))).encode()).hexdigest()
+        self.repos.setdefault(name, {})[sha] = dict(files)
+        return sha
 
-    def answer(self, request: Request) -> Answer:
-        for pattern, answers in (
-            (rf"GET {_MODEL}(?:/revision/(?P<revision>.+))?", self._info),
-            (r"(?:GET|HEAD) /(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)", self._file),
-            (r"POST /api/repos/create", self._create),
-            (r"POST /api/validate-yaml", self._validate),
-            (rf"POST {_MODEL}/preupload/(?P<revision>.+)", self._preupload),
-            (r"POST /(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", self._batch),
-            (r"PUT /stored/(?P<oid>\w+)", self._store),
-            (rf"POST {_MODEL}/commit/(?P<revision>.+)", self._commit),
-        ):
-            if match := re.fullmatch(pattern, f"{request.method} {request.path}"):
-                return answers(request, **match.groupdict())
-        if request.path != "/api/agent-harnesses":  # asked by clients that an agent runs, who do without
-            self.unknown.append((request.method, request.path))
-        return Answer(404)
+    def model_info(self, name: str, *, revision: str | None, timeout: float, files_metadata: bool) -> Space:
+        self.calls.append("model_info")
+        assert files_metadata
+        if self.down is not None:
+            raise self.down
+        if name not in self.repos:
+            raise _error(RepositoryNotFoundError)
+        commits = self.repos[name]
+        sha = list(commits)[-1] if revision in (None, "main") else revision
+        if sha not in commits:
+            raise _error(RevisionNotFoundError)
+        siblings = [Space(rfilename=n, size=self.sizes.get(n, len(data))) for n, data in commits[sha].items()]
+        return Space(sha=sha, siblings=siblings)
 
-    def _signed_in(self, request: Request) -> bool:
-        return request.headers.get("authorization") == f"Bearer {self.token}"
+    def snapshot_download(self, name: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        self.calls.append("snapshot_download")
+        for file, data in self.repos[name][revision].items():
+            if any(fnmatch(file, pattern) for pattern in allow_patterns) and not (local_dir / file).exists():
+                write(local_dir, file, data, self.damaged == file)
+        (local_dir / ".cache").mkdir(exist_ok=True)  # where the client keeps its notes
 
-    def _refused(self, request: Request, repo: str, revision: str | None) -> Answer | None:
-        given = request.headers.get("authorization")
-        if given and not self._signed_in(request):
-            return as_json({}, 401, **{"X-Error-Message": "Invalid credentials in Authorization header"})
-        found = self.repos.get(repo)
-        if found is None or (found.private and not given):
-            return as_json({}, 404 if given else 401, **{"X-Error-Code": "RepoNotFound"})
-        if self._sha(repo, revision) not in found.commits:
-            return as_json({}, 404, **{"X-Error-Code": "RevisionNotFound"})
-        return None
+    def create_repo(self, name: str, *, exist_ok: bool) -> None:
+        self.calls.append("create_repo")
+        if self.down is not None:
+            raise self.down
+        assert exist_ok or name not in self.repos
 
-    def _sha(self, repo: str, revision: str | None) -> str:
-        return self.repos[repo].refs.get(revision or "main", revision or "")
+    def upload_folder(
+        self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str
+    ) -> Space:
+        self.calls.append(commit_message)
+        names = [path.name for path in folder_path.iterdir()]
+        sent = [name for name in names if any(fnmatch(name, pattern) for pattern in allow_patterns)]
+        return Space(oid=self.add(repo_id, {name: (folder_path / name).read_bytes() for name in sent}))
 
-    def _info(self, request: Request, repo: str, revision: str | None) -> Answer:
-        if refused := self._refused(request, repo, revision):
-            return refused
-        sha = self._sha(repo, revision)
-        siblings = [
-            {"rfilename": name, "size": self.claimed.get(name, len(data)), "blobId": sha1(data).hexdigest()}
-            for name, data in self.repos[repo].commits[sha].items()
-        ]
-        return as_json({"id": repo, "modelId": repo, "sha": sha, "private": False, "tags": [], "siblings": siblings})
 
-    def _file(self, request: Request, repo: str, revision: str, name: str) -> Answer:
-        if refused := self._refused(request, repo, revision):
-            return refused
-        sha = self._sha(repo, revision)
-        files = self.repos[repo].commits[sha]
-        if name not in files:
-            return Answer(404, headers={"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
-        data = files[name]
-        headers = {"ETag": f'"{sha256(data).hexdigest()}"', "X-Repo-Commit": sha}
-        if name in self.damaged:
-            middle = len(data) // 2
-            data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-        return Answer(200, data, headers)
+class Models:
+    """`wandb.Api` for artifacts by NAME:ALIAS; `Run` takes the place of what `wandb.init` starts."""
 
-    def _create(self, request: Request) -> Answer:
-        if not self._signed_in(request):
-            return as_json({}, 401, **{"X-Error-Message": "Invalid credentials in Authorization header"})
-        told = request.json()
-        name = f"{told['organization']}/{told['name']}"
-        if name in self.repos:
-            return as_json({"error": "You already created this model repo", "url": f"{self.url}/{name}"}, 409)
-        self.repos[name] = Repo()
-        self.repos[name].commit({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
-        return as_json({"url": f"{self.url}/{name}"})
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.artifacts: dict[str, Space] = {}
+        self.key = True
+        self.settings: Any = None
+        patch.setattr("wandb.login", lambda **options: self.key)
+        patch.setattr("wandb.Api", lambda **options: self)
+        patch.setattr("wandb.init", self.init)
 
-    def _validate(self, request: Request) -> Answer:
-        return as_json({"errors": [], "warnings": []})
+    def add(self, name: str, files: Files, *aliases: str, **claims: dict[str, Any]) -> Space:
+        """A new version under all its names; `claims` alter what is told of files, by their stems."""
+        version = f"v{sum(key.startswith(f'{name}:v') for key in self.artifacts)}"
+        entries = {
+            file: Space(
+                **{"ref": None, "size": len(data), **claims.get(Path(file).stem, {})}, download=_get(file, data)
+            )
+            for file, data in files.items()
+        }
+        digest = sha1(repr(sorted(files.items())).encode()).hexdigest()
+        made = Space(version=version, digest=digest, manifest=Space(entries=entries), get_entry=entries.__getitem__)
+        self.artifacts |= {f"{name}:{alias}": made for alias in (version, *aliases, "latest")}
+        return made
 
-    def _preupload(self, request: Request, repo: str, revision: str) -> Answer:
-        if not self._signed_in(request):
-            return as_json({}, 401, **{"X-Error-Code": "RepoNotFound"})
-        large = (".safetensors", ".png")
-        files = [
-            {"path": f["path"], "shouldIgnore": False, "uploadMode": "lfs" if f["path"].endswith(large) else "regular"}
-            for f in request.json()["files"]
-        ]
-        return as_json({"files": files})
+    def artifact(self, name: str, *, type: str) -> Space:
+        assert type == "model"
+        if name not in self.artifacts:
+            raise ValueError(f"artifact membership '{name}' not found\nin a second line")
+        return self.artifacts[name]
 
-    def _batch(self, request: Request, repo: str) -> Answer:
-        objects = [
-            {**o, "actions": {"upload": {"href": f"{self.url}/stored/{o['oid']}"}}} for o in request.json()["objects"]
-        ]
-        return as_json({"transfer": "basic", "objects": objects})
+    def init(self, *, entity: str, project: str, mode: str, settings: Any, **options: Any) -> Run:
+        assert mode == "online"
+        self.settings = settings
+        return Run(self, f"{entity}/{project}")
 
-    def _store(self, request: Request, oid: str) -> Answer:
-        self._stored[oid] = request.body
-        return Answer(200 if sha256(request.body).hexdigest() == oid else 400)
 
-    def _commit(self, request: Request, repo: str, revision: str) -> Answer:
-        if not self._signed_in(request):
-            return as_json({}, 401, **{"X-Error-Code": "RepoNotFound"})
-        branch = self.repos[repo]
-        files = dict(branch.commits[self._sha(repo, revision)])
-        for line in map(json.loads, request.body.splitlines()):
-            value = line["value"]
-            if line["key"] == "file":
-                files[value["path"]] = base64.b64decode(value["content"])
-            elif line["key"] == "lfsFile":
-                files[value["path"]] = self._stored[value["oid"]]
-            elif line["key"] != "header":
-                self.unknown.append(("commit", line["key"]))
-        sha = branch.commit(files, revision)
-        return as_json({"commitUrl": f"{self.url}/{repo}/commit/{sha}", "commitOid": sha, "pullRequestUrl": None})
+class Run:
+    """A context in which artifacts are logged."""
+
+    def __init__(self, models: Models, project: str) -> None:
+        self.models, self.project = models, project
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def log_artifact(self, artifact: Any, *, aliases: list[str]) -> Space:
+        files = {name: Path(entry.local_path).read_bytes() for name, entry in artifact.manifest.entries.items()}
+        made = self.models.add(f"{self.project}/{artifact.name}", files, *aliases)
+        made.metadata, made.type = artifact.metadata, artifact.type
+        return Space(wait=lambda: made)
+
+
+def _get(name: str, data: bytes) -> Any:
+    def download(*, root: str, skip_cache: bool) -> None:
+        write(Path(root), name, data)
+
+    return download
+
+
+def write(folder: Path, name: str, data: bytes, damaged: bool = False) -> None:
+    """A file, with a bit flipped in its middle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    (folder / name).write_bytes(flipped if damaged else data)

@@ -35,4 +35,4 @@ def publishable(folder: Path, *, seed: int = 0, version: str = "1") -> Path:
 
 def files(folder: Path) -> Files:
     """All of a folder, by name."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

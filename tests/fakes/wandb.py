@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes import Answer, Request, Server, as_json
-from tests.fakes.wandb_artifacts import Artifact, Artifacts
 from tests.fakes.wandb_graphql import Tree, Variables, answers, page, table
 from tests.fakes.wandb_sweeps import Sweep, Sweeps
 
@@ -47,10 +46,10 @@ class Run:
     created: str = ""
 
 
-class FakeWandb(Artifacts, Sweeps, Server):
+class FakeWandb(Sweeps, Server):
     """Everything belongs to one entity; `key` is the only key that opens it, or None: any does.
 
-    `runs` are by (project, id), `artifacts` and `sweeps` by id, `views` (workspaces and reports) by id, `blobs` are
+    `runs` are by (project, id), `sweeps` by id, `views` (workspaces and reports) by id, `blobs` are
     the uploads, by path; `asked` has every request and `operations` the names and variables of GraphQL's.
     """
 
@@ -58,12 +57,10 @@ class FakeWandb(Artifacts, Sweeps, Server):
         super().__init__()
         self.entity, self.key = entity, key
         self.runs: dict[tuple[str, str], Run] = {}
-        self.artifacts: dict[str, Artifact] = {}
         self.sweeps: dict[str, Sweep] = {}
         self.views: dict[str, Tree] = {}
         self.blobs: dict[str, bytes] = {}
         self.alerts: list[Variables] = []  # as they were sent
-        self.damaged: set[str] = set()  # files of artifacts in which one bit is flipped on the way
         self.operations: list[tuple[str, Variables]] = []
         self._answers = table(self)
 
@@ -98,10 +95,8 @@ class FakeWandb(Artifacts, Sweeps, Server):
         if request.method == "PUT":
             self.blobs[request.path] = request.body
             return Answer()
-        stored = re.fullmatch(r"/artifacts(?:V2)?/.+?/([0-9a-f]{32})(?:/[^/]+)?", request.path)
-        path = f"/blobs/{stored[1]}" if stored else request.path
-        if path in self.blobs:
-            return Answer(200, self._transmitted(path))
+        if request.path in self.blobs:
+            return Answer(200, self.blobs[request.path])
         self.unknown.append((request.method, request.path))
         return Answer(404)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.step import Pairs, Plain, game
 from tests.games import fit
-from zoo.protocol.flops import FlopCount
+from zoo.benchmark.flops import FlopCount
 
 ROOT = Path(__file__).parent.parent
 SHAPE = (3, 8, 8)

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 import zoo
 from tests.corpus.checkpoints import whole
 from tests.test_hub_bundle import seal
+from zoo.benchmark.file import read as read_protocol
+from zoo.benchmark.rehearsal import _Rehearsing
 from zoo.cli.configs import check_files, read_file
 from zoo.cli.main import ROOT, main
 from zoo.hub import bundle
-from zoo.protocol.file import read as read_protocol
-from zoo.protocol.rehearsal import _Rehearsing
 from zoo.run.folders import read_record
 from zoo.run.loggers import read_metrics
 

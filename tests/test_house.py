@@ -54,12 +54,12 @@ ALLOWED = {
     "zoo.dashboard": {"zoo"},
     "zoo.hub": {"zoo"},
     "zoo.lab": {"zoo"},
-    "zoo.protocol": {"zoo"},
+    "zoo.benchmark": {"zoo"},
     "zoo.__main__": {"zoo.cli", "zoo.commands"},
 }  # fmt: skip
 OUTER = (
     "train", "zoo.__main__", "zoo.cli", "zoo.commands", "zoo.compare", "zoo.dashboard", "zoo.datamodules", "zoo.hub",
-    "zoo.lab", "zoo.protocol",
+    "zoo.lab", "zoo.benchmark",
 )  # fmt: skip
 
 

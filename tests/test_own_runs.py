@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zoo.benchmark.rehearsal import rehearse
 from zoo.cli.main import ROOT
-from zoo.protocol.rehearsal import rehearse
 from zoo.run.folders import checkpoint_of
 
 NETS = """

@@ -32,8 +32,8 @@ def test_a_fit_needs_no_sigusr1(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_needs_no_fcntl(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['fcntl'] = None; import zoo.protocol.run, pathlib\n"
-    code += "with zoo.protocol.run.locked(pathlib.Path(sys.argv[1])): print('locked')"
+    code = "import sys; sys.modules['fcntl'] = None; import zoo.benchmark.run, pathlib\n"
+    code += "with zoo.benchmark.run.locked(pathlib.Path(sys.argv[1])): print('locked')"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], capture_output=True, text=True)
     assert done.stdout == "locked\n", done.stderr
 

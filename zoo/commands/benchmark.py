@@ -24,10 +24,10 @@ def run(chosen: argparse.Namespace) -> int:
     import shlex
     import sys
 
-    from zoo.protocol.file import read
-    from zoo.protocol.plan import plan
-    from zoo.protocol.report import Progress, best_draws, table
-    from zoo.protocol.run import Machine, Player, locked
+    from zoo.benchmark.file import read
+    from zoo.benchmark.plan import plan
+    from zoo.benchmark.report import Progress, best_draws, table
+    from zoo.benchmark.run import Machine, Runner, locked
 
     if chosen.restarts < 0:
         raise ValueError(f"--restarts must be at least 0, got {chosen.restarts}")
@@ -45,7 +45,7 @@ def run(chosen: argparse.Namespace) -> int:
         for variant, kimg in planned.kimg.items():
             print(f"{variant}: {protocol.budget:.3g} FLOPs are {kimg:g} kimg")
         print(f"{progress.left} of {progress.total} runs, {machine.jobs} at a time, in {out}", flush=True)
-        whole = Player(machine, chosen.restarts, lock, progress).play(planned.runs)
+        whole = Runner(machine, chosen.restarts, lock, progress).play(planned.runs)
     print(table(planned.runs))
     if protocol.search:
         print(best_draws(planned.runs))

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from zoo.protocol.plan import Planned
+from zoo.benchmark.plan import Planned
 from zoo.run.loggers import decode
 
 
@@ -26,7 +26,7 @@ class Progress:
         self._seconds: list[float] = []
 
     def __call__(self, run: Planned, state: str, seconds: float) -> None:
-        """See `Player.heard`."""
+        """See `Runner.heard`."""
         if state in ("finished", "failed"):
             self.left -= 1
         if state == "finished":

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.benchmark.search import Search
 from zoo.cli.arguments import folder_name
 from zoo.cli.configs import find_config, read_file
 from zoo.cli.errors import no_option
-from zoo.protocol.search import Search
 
 Unit = Literal["kimg", "minutes", "flops"]
 UNITS: tuple[Unit, ...] = ("kimg", "minutes", "flops")
@@ -64,12 +64,12 @@ def read(name: str | Path) -> Protocol:
     - ``data``: the name of a `configs/data/<name>.yaml`, or a path
     - ``seeds``: a list of integers
     - ``budget``: of each run, one of ``kimg``; ``minutes`` of training with all that happens in between; ``flops``, of
-      which follow the kimg of each variant (see :mod:`zoo.protocol.flops`)
+      which follow the kimg of each variant (see :mod:`zoo.benchmark.flops`)
     - ``overrides``: options of `train.py` to values, for every run
-    - ``search``: see :class:`zoo.protocol.search.Search`
+    - ``search``: see :class:`zoo.benchmark.search.Search`
 
     Raises:
-        ValueError: in one line, for the first mistake; options of `train.py` are looked at in :mod:`zoo.protocol.plan`.
+        ValueError: in one line, for the first mistake; :mod:`zoo.benchmark.plan` checks options of `train.py`.
     """
     path = find_config(name, ("benchmarks", "sweeps"))
     tree = _load(path)

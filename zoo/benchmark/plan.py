@@ -13,10 +13,10 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from zoo.benchmark.file import Contender, Protocol, as_options
+from zoo.benchmark.flops import flops_per_image
+from zoo.benchmark.rehearsal import Rehearsal, rehearse
 from zoo.cli.configs import read_file
-from zoo.protocol.file import Contender, Protocol, as_options
-from zoo.protocol.flops import flops_per_image
-from zoo.protocol.rehearsal import Rehearsal, rehearse
 from zoo.run.files import LAST, PREVIOUS, whole
 from zoo.run.folders import read_record
 

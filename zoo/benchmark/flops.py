@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import flop_registry
 
+from zoo.benchmark.rehearsal import unheard
 from zoo.gan import GAN
-from zoo.protocol.rehearsal import unheard
 
 
 def flops_per_image(gan: GAN, data: LightningDataModule) -> float:

@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from zoo.__main__ import main as zoo_main
-from zoo.protocol.file import read
-from zoo.protocol.plan import Planned, plan
-from zoo.protocol.report import best_draws, outcome, table, why
-from zoo.protocol.run import Machine, Player, locked
+from zoo.benchmark.file import read
+from zoo.benchmark.plan import Planned, plan
+from zoo.benchmark.report import best_draws, outcome, table, why
+from zoo.benchmark.run import Machine, Runner, locked
 from zoo.run import files
 
 # A run without torch: argv is its parent folder, what to do, for how many seconds, and perhaps --ckpt_path.
@@ -63,8 +63,8 @@ def run(folder: Path, name: str, what: str = "goes well", seconds: float = 0.0, 
 def play(folder: Path, runs: list[Planned], *, jobs: int = 2, restarts: int = 2) -> tuple[bool, list[tuple[str, str]]]:
     heard: list[tuple[str, str]] = []
     with locked(folder) as lock:
-        player = Player(Machine(jobs, 1), restarts, lock, lambda run, state, _: heard.append((run.variant, state)))
-        return player.play(runs), heard
+        runner = Runner(Machine(jobs, 1), restarts, lock, lambda run, state, _: heard.append((run.variant, state)))
+        return runner.play(runs), heard
 
 
 def begun(run: Planned) -> int:
@@ -153,7 +153,7 @@ def test_a_folder_is_one_benchmarks_and_that_of_runs_which_outlive_it(tmp_path: 
 def test_a_run_has_its_share_of_the_machine(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("zoo.protocol.run._gpus", lambda: ("4", "7"))
+    monkeypatch.setattr("zoo.benchmark.run._gpus", lambda: ("4", "7"))
     for accelerator, jobs, expected in [
         ("auto", None, [("4", "4"), ("7", "4")]),
         ("auto", 3, [("4", "2"), ("7", "2"), ("4", "2")]),
@@ -194,7 +194,7 @@ def test_the_table_takes_seeds_together_and_a_search_names_its_best_draw(tmp_pat
     assert outcome(runs[0]) == "fd/x 4, best 2, 5 kimg in 1.5 min"
 
 
-class Killing(Player):
+class Killing(Runner):
     """Kills one variant's first try as soon as it has saved itself."""
 
     def _begin(self, run: Planned, slot: int) -> subprocess.Popen[bytes]:
@@ -225,7 +225,7 @@ def test_a_benchmark_of_real_runs_survives_a_kill_to_the_bit(tmp_path: Path, cap
     command = ["benchmark", str(path), "-o", str(out), "--jobs", "2"]
     logs = [out / f"{name}-digits/seed-0/run.log" for name in ("cut", "whole")]
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.protocol.run.Player", Killing)
+        patch.setattr("zoo.benchmark.run.Runner", Killing)
         assert zoo_main(command) == 0
     said = capsys.readouterr().out
     assert "cut seed 0: restarted" in said

@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows: a benchmark is not guarded against a second one
     fcntl = None  # type: ignore[assignment]
 
-from zoo.protocol.plan import Planned
+from zoo.benchmark.plan import Planned
 
 TICK = 0.1  # seconds between two looks at the processes
 
@@ -50,7 +50,7 @@ class Machine:
 
 
 @dataclass
-class Player:
+class Runner:
     """Plays runs and says how it goes.
 
     A run that ends without a finished `run.json` is begun again behind the others, from its last checkpoint if it has

@@ -11,13 +11,13 @@ from scipy.stats import kstest
 
 from tests.games import networks
 from zoo.__main__ import main as zoo_main
+from zoo.benchmark.file import as_options, read
+from zoo.benchmark.flops import flops_per_image
+from zoo.benchmark.plan import Planned, plan
+from zoo.benchmark.rehearsal import rehearse
+from zoo.benchmark.search import Search
 from zoo.cli.main import ROOT
 from zoo.dynamics import Alternating
-from zoo.protocol.file import as_options, read
-from zoo.protocol.flops import flops_per_image
-from zoo.protocol.plan import Planned, plan
-from zoo.protocol.rehearsal import rehearse
-from zoo.protocol.search import Search
 from zoo.variants import NSGAN
 
 PROTOCOL = {"configs": ["nsgan"], "data": "digits", "seeds": [0], "budget": {"kimg": 1}}
@@ -119,7 +119,7 @@ def test_the_plan_is_variants_times_seeds_with_one_budget(tmp_path: Path, capsys
             *run.command
         }
     assert told(runs[3]) == runs[3].config
-    monkeypatch.setattr("zoo.protocol.plan.plan", lambda *_: planned)
+    monkeypatch.setattr("zoo.benchmark.plan.plan", lambda *_: planned)
     assert zoo_main(["benchmark", str(path), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
     assert [shlex.split(line) for line in capsys.readouterr().out.splitlines()] == [run.command for run in runs]
     assert not (tmp_path / "out").exists()

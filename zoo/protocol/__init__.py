@@ -1,1 +1,0 @@
-"""Comparisons by protocol: variants × seeds (× draws of a random search) under one budget, a process a run."""

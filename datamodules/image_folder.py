@@ -12,8 +12,10 @@ from threading import Lock
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image, ImageOps
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .base import ImageData, Split
 from .decoded import remembered
@@ -213,7 +215,10 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
         return None
 
     with ThreadPoolExecutor(DECODERS) as pool:
-        failures = {path: why for path, why in zip(paths, pool.map(read, range(len(paths))), strict=True) if why}
+        read_all = pool.map(read, range(len(paths)))
+        hidden = True if getattr(rank_zero_only, "rank", 0) else None  # None: hidden where stderr is no terminal
+        bar = tqdm(read_all, "Decoding images", len(paths), delay=1, disable=hidden, dynamic_ncols=True)
+        failures = {path: why for path, why in zip(paths, bar, strict=True) if why}
     if failures:
         raise BrokenImagesError(
             f"ImageFolder: {len(failures)} of {len(paths)} images cannot be read: {listed(failures)} (the first: "

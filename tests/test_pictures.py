@@ -91,6 +91,14 @@ class TestPoints:
         crowd = torch.cat([torch.zeros(100_000, 2), torch.tensor([[2.0, 0.01]])])
         assert picture(crowd)[63 * 3 + 1, 106 * 3 + 1, 0] < 200
 
+    def test_over_the_data(self):
+        data = torch.tensor([[-2.0, 0.01], [2.0, 0.01]]).repeat(9, 1)
+        image = picture(torch.tensor([[2.0, 0.01], [0.0, 0.01]]).repeat(9, 1), data=data)
+        missed, met, made = (image[63 * 3 + 1, column * 3 + 1].tolist() for column in (21, 106, 64))
+        assert missed == [165, 165, 165]  # the data's fullest cells, in grey
+        assert met == made == [0, 60, 160]
+        assert image[0, 0].tolist() == [255, 255, 255]
+
     def test_says_how_many_are_outside(self):
         inside = torch.tensor([[2.5, 1.0]])
         assert np.ptp(picture(inside), axis=-1).max() == 0  # grey

@@ -6,12 +6,13 @@ from tests.corpus import Case, zoo
 
 DIGITS = "-c {zoo}/configs/data/digits.yaml --data.image_size=8"
 RUN = {"variant": "a", "dataset": "b", "status": "finished", "seed": 0}
+BEGUN = {"r/run.json": json.dumps(RUN), "r/metrics.jsonl": '{"step": 0, "progress/kimg": 1.0, "loss/d": 1.0}\n'}
 PROTOCOL = {"configs": ["nsgan"], "data": "digits", "seeds": [0], "budget": {"kimg": 1}}
 
 
 def run(name: str, content: str | bytes, *words: str) -> Case:
     """A run's folder with this file."""
-    return zoo("compare r", f"r/{name}", *words, files={"r/run.json": json.dumps(RUN), f"r/{name}": content})
+    return zoo("compare r", f"r/{name}", *words, files={**BEGUN, f"r/{name}": content})
 
 
 def protocol(*words: str, **changes: object) -> Case:
@@ -100,8 +101,7 @@ RUNS = [
     run("metrics.jsonl", "x\n", "metrics.jsonl:1"),
     run("metrics.jsonl", b"\xff\n", "UTF-8"),
     run("scores.jsonl", "{}\n", "kimg", "scores"),
-    run("config.yaml", "{", "not YAML"),
-    run("samples/000001.000.png", "x", "cannot be read as a picture"),
+    run("config.yaml", "{", "line 1, column 2"),
 ]
 
 PROTOCOLS = [
@@ -132,8 +132,8 @@ PLACES = [
     *unwritable("dashboard --entity e --project p --dry-run OUT"),
     Case("zoo benchmark p.yaml -o ro/x", ("ro/x", "Read-only"), {"p.yaml": json.dumps(PROTOCOL), "ro": None}, True),
     Case("zoo benchmark p.yaml -o file/x", ("file/x", "Not a directory"), {"p.yaml": json.dumps(PROTOCOL), "file": ""}),
-    Case("zoo compare r -o ro/x.html", ("ro/x.html", "Read-only"), {"r/run.json": json.dumps(RUN), "ro": None}, True),
-    Case("zoo compare r -o file/x.html", ("file",), {"r/run.json": json.dumps(RUN), "file": "mine"}),
+    Case("zoo compare r -o ro/x.html", ("ro/x.html", "Read-only"), {**BEGUN, "ro": None}, True),
+    Case("zoo compare r -o file/x.html", ("file",), {**BEGUN, "file": "mine"}),
 ]
 
 CASES = [*ARGUMENTS, *RUNS, *PROTOCOLS, *PLACES]

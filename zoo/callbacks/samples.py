@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -9,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import leaves_nothing, run_folder
+from zoo.callbacks.trainer import in_notebook, leaves_nothing, run_folder
 from zoo.run.loggers import log_picture
 from zoo.run.pictures import class_grid, picture, save_picture
 
@@ -21,24 +22,26 @@ class Samples(Callback):
     """Pictures of the same `n` latents before training, every `every_kimg`, and at the end.
 
     They are `<trainer.log_dir>/samples/<kimg>.png`, as in `000012.800.png`, and "samples/grid" in every logger that
-    shows pictures. Classes of a conditional GAN have a column each. Samples with NaN values have no picture, only a
-    warning.
+    shows pictures; a notebook displays the last one. Classes of a conditional GAN have a column each, and points are
+    drawn over those of the data. Samples with NaN values have no picture, only a warning.
 
     Args:
         every_kimg: thousands of real images between pictures.
-        n: samples in a picture; as many as make whole rows where classes have columns.
+        n: samples in a picture; as many as make whole rows where classes have columns. None is 64 images, or 2,500
+            points.
         seed: of the latents.
 
     Raises:
         ValueError: `every_kimg` is not positive and finite, or `n` < 1.
     """
 
-    def __init__(self, every_kimg: float = 20, n: int = 64, seed: int = 0) -> None:
-        if n < 1:
+    def __init__(self, every_kimg: float = 20, n: int | None = None, seed: int = 0) -> None:
+        if n is not None and n < 1:
             raise ValueError(f"Samples: n must be at least 1, got {n}")
         self.n, self.seed = n, seed
         self._every = Every(every_kimg)
         self._drawn_at: float | None = None  # kimg
+        self._shown: Any = None  # a notebook's display
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the run's folder."""
@@ -67,10 +70,19 @@ class Samples(Callback):
         if not trainer.is_global_zero or leaves_nothing(trainer):
             return
         self._drawn_at = gan.kimg
-        n, columns = class_grid(self.n, getattr(gan, "num_classes", None))
+        splits: Any = getattr(trainer.datamodule, "splits", {})  # type: ignore[attr-defined]
+        data = splits["train"].data if "train" in splits else None
+        if data is not None and data.ndim == 2:
+            n, columns = self.n or 2_500, None
+        else:
+            (n, columns), data = class_grid(self.n or 64, getattr(gan, "num_classes", None)), None
         samples = gan.sample(n, seed=self.seed)
         if torch.isnan(samples).any():
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
-        save_picture(samples, self._folder / f"{gan.kimg:010.3f}.png", columns)
-        log_picture(trainer.loggers, "samples/grid", picture(samples, columns), gan.kimg)
+        path = save_picture(samples, self._folder / f"{gan.kimg:010.3f}.png", columns, data)
+        log_picture(trainer.loggers, "samples/grid", picture(samples, columns, data), gan.kimg)
+        if in_notebook():
+            shown = import_module("IPython.display")
+            self._shown = self._shown or shown.display(display_id=True)
+            self._shown.update(shown.Image(str(path)))

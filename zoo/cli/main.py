@@ -162,7 +162,7 @@ class ZooCLI(LightningCLI):
         parser.add_lightning_class_args(Patience, "patience")
         objectives = list(variants().values())
         with suppress(ValueError, OSError):  # said when the words are parsed
-            objectives += objectives_of(_resolved(Parser.words, self.subcommands()))
+            objectives += [cls for _, cls in objectives_of(_resolved(Parser.words, self.subcommands()))]
         for network in network_arguments(objectives):
             target = f"model.init_args.{network}.init_args"
             parser.link_arguments("data", f"{target}.image_shape", compute_fn=_image_shape)
@@ -179,9 +179,12 @@ class ZooCLI(LightningCLI):
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
                 if isinstance(ref, str) and Path(ref).is_file():  # the parser would read it as a configuration
                     _check_source(place, ref)
-            for objective in objectives_of(words):
-                check_losses(objective, GAN)
-        except (ValueError, TypeError, OSError) as error:
+            for place, objective in objectives_of(words):
+                try:
+                    check_losses(objective, GAN)
+                except TypeError as error:
+                    raise ValueError(f"{place}: {error}") from None
+        except (ValueError, OSError) as error:
             parser.exit(2, f"error: {first_line(error)}\n")
         self.config = parser.parse_args(optimizer_words(words))
         seed = self.config[self.config.subcommand].seed_everything if "subcommand" in self.config else None

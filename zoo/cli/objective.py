@@ -29,11 +29,11 @@ def network_arguments(objectives: Iterable[type[GAN]]) -> list[str]:
     return list(found)
 
 
-def objectives_of(words: Sequence[str]) -> list[type[GAN]]:
-    """The objectives that a command line and its files choose; names of no objective are left to the parser."""
-    named = [value for place, value in settings("class_path", words) if place.endswith("model.class_path")]
-    named += [value for place, value in settings("model", words) if place.endswith("model")]
-    return [cls for name in named if (cls := _objective(name)) is not None]
+def objectives_of(words: Sequence[str]) -> list[tuple[str, type[GAN]]]:
+    """The objectives that a command line and its files choose, each with its place; other names are the parser's."""
+    named = [(place, value) for place, value in settings("class_path", words) if place.endswith("model.class_path")]
+    named += [(place, value) for place, value in settings("model", words) if place.endswith("model")]
+    return [(place, cls) for place, name in named if (cls := _objective(name)) is not None]
 
 
 def with_optimizers(tree: Any) -> Any:

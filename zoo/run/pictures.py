@@ -28,7 +28,7 @@ def to_uint8(x: Tensor) -> Tensor:
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def picture(samples: Tensor, columns: int | None = None) -> np.ndarray:
+def picture(samples: Tensor, columns: int | None = None, data: Tensor | None = None) -> np.ndarray:
     """One picture of all samples, uint8 (height, width, 3).
 
     Images become a grid on white, filled row by row. Those whose shorter side is below 32 pixels
@@ -37,11 +37,13 @@ def picture(samples: Tensor, columns: int | None = None) -> np.ndarray:
 
     Points become a density on white: the more points in a cell, the darker, on a log scale that
     ends at the fullest cell. It always shows [-3, 3] x [-3, 3], so that the pictures of a run can
-    be compared, and says how many points lie outside.
+    be compared, and says how many points lie outside. With `data` the points are blue, over those of
+    the data in grey.
 
     Args:
         samples: images (N, C, H, W) in [-1, 1], or points (N, 2); N >= 1.
         columns: images per row; None makes the grid about as many images wide as high.
+        data: points (M, 2) of the data, where the samples are points.
 
     Raises:
         ValueError: another shape, no samples, NaN values, or `columns` < 1 or given for points.
@@ -54,7 +56,7 @@ def picture(samples: Tensor, columns: int | None = None) -> np.ndarray:
     if samples.ndim == 2:
         if columns is not None:
             raise ValueError("picture: points have no columns; leave `columns` out")
-        return _scatter(samples)
+        return _scatter(samples, data)
     columns = math.ceil(math.sqrt(len(samples))) if columns is None else columns
     if columns < 1:
         raise ValueError(f"picture: columns must be at least 1, got {columns}")
@@ -71,7 +73,7 @@ def class_grid(n: int, num_classes: int | None) -> tuple[int, int | None]:
     return n - n % num_classes, num_classes
 
 
-def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) -> Path:
+def save_picture(samples: Tensor, path: str | Path, columns: int | None = None, data: Tensor | None = None) -> Path:
     """Write the :func:`picture` as a PNG, making its folder if need be; returns where it is.
 
     Raises:
@@ -80,7 +82,7 @@ def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) 
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"save_picture: the name must end in .png, got {path}")
-    image = Image.fromarray(picture(samples, columns))
+    image = Image.fromarray(picture(samples, columns, data))
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
     return path
@@ -119,19 +121,33 @@ def _grid(images: np.ndarray, columns: int) -> np.ndarray:
     return table.reshape(rows * (height + _GAP), columns * (width + _GAP), 3)[:-_GAP, :-_GAP]
 
 
-def _scatter(points: Tensor) -> np.ndarray:
+def _scatter(points: Tensor, data: Tensor | None) -> np.ndarray:
     """(N, 2) to one picture: x to the right, y upwards."""
     if torch.isnan(points).any():
         raise ValueError("picture: the points have NaN values, which have no place")
-    x, y = points.double().numpy().T
-    extent = (-_EXTENT, _EXTENT)
-    counts, _, _ = np.histogram2d(-y, x, bins=_CELLS, range=(extent, extent))
-    density = np.log1p(counts) / max(np.log1p(counts).max(), 1.0)
-    shade = np.where(counts > 0, 190 * (1 - density), 255).astype(np.uint8)
-    pixels = shade.repeat(_CELL, axis=0).repeat(_CELL, axis=1)[..., None].repeat(3, axis=2)
-    outside = len(points) - int(counts.sum())
+    density, outside = _density(points)
+    if data is None:
+        cells = _shade(density, (190, 190, 190), (0, 0, 0))
+    else:
+        under = _shade(_density(data)[0], (225, 225, 225), (165, 165, 165))
+        cells = np.where((density > 0)[..., None], _shade(density, (120, 175, 235), (0, 60, 160)), under)
+    pixels = cells.astype(np.uint8).repeat(_CELL, axis=0).repeat(_CELL, axis=1)
     if not outside:
         return pixels
     image = Image.fromarray(pixels)
     ImageDraw.Draw(image).text((6, 4), f"{outside} of {len(points)} outside", fill=(200, 0, 0))
     return np.asarray(image)
+
+
+def _density(points: Tensor) -> tuple[np.ndarray, int]:
+    """Of each cell, on a log scale with 1 for the fullest; and how many points are in none."""
+    x, y = points.detach().cpu().double().numpy().T
+    extent = (-_EXTENT, _EXTENT)
+    counts, _, _ = np.histogram2d(-y, x, bins=_CELLS, range=(extent, extent))
+    return np.log1p(counts) / max(np.log1p(counts).max(), 1.0), len(points) - int(counts.sum())
+
+
+def _shade(density: np.ndarray, pale: tuple[int, int, int], dark: tuple[int, int, int]) -> np.ndarray:
+    """Colours (H, W, 3): white where there is nothing, else from pale to dark."""
+    colours = np.array(pale) + density[..., None] * (np.array(dark) - np.array(pale))
+    return np.where(density[..., None] > 0, colours, 255)

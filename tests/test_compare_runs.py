@@ -263,7 +263,7 @@ def test_the_matrix_is_antisymmetric_and_knows_which_way_is_better(tmp_path: Pat
     lower = section.matrix(section.headlines[0], "final")
     assert lower["a", "b"].wins == 2 + 2 + 3  # a's 4.0 loses to both 3.0
     assert lower["a", "c"].wins == 6
-    higher = next(m for m in section.measures if m.kind == "precision")
+    higher = next(m for m in section.measures if m.name == "precision")
     assert section.matrix(higher, "final")["a", "c"].wins == 6
 
 

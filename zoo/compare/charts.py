@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,9 +111,9 @@ def line_chart(
     axes.set_yscale("log" if log else "linear")
     margin = 0.0 if high > low else abs(low) / 10 or 0.5
     axes.set_ylim(low - margin, high + margin)
-    known = {"grid": "", "axis": "", "floor": "", "leader": ""}
+    titles: dict[str, str] = {}
     for line in lines:
-        known |= _draw(axes, line)
+        titles |= _draw(axes, line)
     starts, ends = zip(*((c[0][0], c[-1][0]) for line in lines for c in line.seeds), strict=True)
     axes.set_xlim(min(starts), max(ends) if max(ends) > min(starts) else min(starts) + 1)
     if floor is not None:
@@ -130,9 +131,9 @@ def line_chart(
     axes.tick_params(left=False, bottom=False)
     axes.yaxis.grid(True, gid="grid", clip_on=False)
     axes.set_xlabel(f"{x_name} (vertical axis logarithmic)" if log else x_name, gid="axis", labelpad=2)
-    names = _name_ends(figure, axes, lines, known)
+    names = _name_ends(figure, axes, lines, titles)
     described = "; ".join(f"{line.label} ends at {', '.join(number(c[-1][1]) for c in line.seeds)}" for line in lines)
-    return _svg(figure, f"chart {style}".strip(), title, f"{described}.", known, names)
+    return _svg(figure, f"chart {style}".strip(), title, f"{described}.", titles, names)
 
 
 def strip(summary: Summary, over: Span, style: str) -> Markup:
@@ -150,11 +151,11 @@ def strip(summary: Summary, over: Span, style: str) -> Markup:
     if summary.mean is not None:
         axes.plot([summary.mean] * 2, [9, 9], gid="dot", clip_on=False)
     said = "seeds: " + ", ".join(map(measured, summary.values))
-    return _svg(figure, f"strip {style}", said, "", {"seed": "", "interval": "", "dot": ""}, [])
+    return _svg(figure, f"strip {style}", said)
 
 
 def _draw(axes: Axes, line: Line) -> dict[str, str]:
-    """The ids of the parts drawn, with the title of each."""
+    """{class of a part drawn: its title}."""
     ids = {part: f"{line.style} {part}" for part in ("mean", "thin", "band", "lost")}
     pooled = pool(line.seeds) if len(line.seeds) > 1 else np.empty((4, 0))
     if pooled.size:
@@ -168,10 +169,10 @@ def _draw(axes: Axes, line: Line) -> dict[str, str]:
             axes.annotate("×", (at, foot), ha="center", gid=ids["lost"], annotation_clip=False)
     if pooled.size:
         axes.plot(pooled[0], pooled[1], gid=ids["mean"], clip_on=False)
-    return {ids["mean"]: line.label, ids["thin"]: "", ids["band"]: "", ids["lost"]: f"{line.label}: NaN or infinite"}
+    return {ids["mean"]: line.label, ids["lost"]: f"{line.label}: NaN or infinite"}
 
 
-def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], known: dict[str, str]) -> list[Line]:
+def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], titles: dict[str, str]) -> list[Line]:
     """Put each line's name beside its end, moved up or down where others are; returns the lines that got one.
 
     A name stands as "@0@" for now: matplotlib need not have a font for it.
@@ -190,9 +191,10 @@ def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], known: dict[st
     moved = spread_out([y for _, y in places], _LINE_HEIGHT - 0.5, _BOTTOM, figure.bbox.height - _TOP)
     edge = axes.bbox.x1
     for i, (line, (x, y), place) in enumerate(zip(named, places, moved, strict=True)):
-        leader, name = f"{line.style} leader", f"{line.style} name"
-        known |= {leader: "", name: line.label}
-        figure.add_artist(Line2D([x, edge + 6, edge + 10], [y, place, place], transform=None, gid=leader))
+        name = f"{line.style} name"
+        titles[name] = line.label
+        leader = Line2D([x, edge + 6, edge + 10], [y, place, place], transform=None, gid=f"{line.style} leader")
+        figure.add_artist(leader)
         figure.add_artist(Text(edge + 13, place - 3.5, f"@{i}@", transform=None, gid=name))
     return named
 
@@ -209,9 +211,10 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _svg(
-    figure: Figure, style: str, title: str, description: str, known: dict[str, str], names: Sequence[Line]
-) -> Markup:
-    """Matplotlib's SVG without colours, fonts and ids; an artist's gid in `known` becomes its class, with a title."""
+    figure: Figure, style: str, title: str, description: str = "",
+    titles: Mapping[str, str] = MappingProxyType({}), names: Sequence[Line] = (),
+) -> Markup:  # fmt: skip
+    """Matplotlib's SVG without colours, fonts and ids; an artist's gid becomes its class, with its title if any."""
     from matplotlib import rc_context
 
     file = StringIO()
@@ -231,8 +234,8 @@ def _svg(
         tag = re.sub(r"(M \S+ \S+) (?=M|\")", r"\1 h0 ", tag)  # a point between gaps
         if anchor:
             tag = tag.replace("<text", f'<text text-anchor="{anchor[1]}"')
-        if name in known:
-            heading = f"<title>{escape(known[name])}</title>" if known[name] else ""
+        if name and not re.fullmatch(r"[\w.]+_\d+", name):  # matplotlib's own
+            heading = f"<title>{escape(titles[name])}</title>" if name in titles else ""
             tag = tag.replace(">", f' class="{escape(name)}">{heading}')
         return tag
 

@@ -16,6 +16,7 @@ from zoo.compare.scores import Measure, scores
 from zoo.compare.statistics import Summary, bootstrap_interval, holm, permutation_p, summarise, wins
 
 When = Literal["best", "final"]
+WHENS: tuple[When, ...] = ("best", "final")
 
 _NOT_DATA = ("data.batch_size", "data.num_workers", "data.seed")
 
@@ -131,10 +132,6 @@ class Section:
         """Whether a variant has any of the headlines."""
         return any(variant.summary(measure, "best").values for measure in self.headlines)
 
-    def several_seeds(self, measure: Measure) -> bool:
-        """Whether any variant has more than one."""
-        return any(len(v.summary(measure, "best").values) > 1 for v in self.variants)
-
     def difference(self, measure: Measure, when: When = "best") -> Difference | None:
         """The two best means; None with fewer than two."""
         sign = 1 if measure.lower_is_better else -1
@@ -174,7 +171,7 @@ class Section:
         for key in self.differing:
             if key.startswith("data.") and key not in _NOT_DATA:
                 yield f"The data themselves differ in {key}: scores may not be comparable."
-        devices = sorted({str(run.record.get("device")) for run in runs})
+        devices = sorted({str(run.device) for run in runs})
         if len(devices) > 1:
             yield f"Wall clock is of different devices: {', '.join(devices)}."
 
@@ -295,7 +292,7 @@ def _by_length(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _one_a_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
     """Of the runs of one seed the newest counts, and a finished one before any other."""
     chosen: dict[Any, Run] = {}
-    for run in sorted(runs, key=lambda r: (r.status == "finished", str(r.record.get("started")))):
+    for run in sorted(runs, key=lambda r: (r.status == "finished", str(r.started))):
         data_seed = (run.config or {}).get("data.seed")
         chosen[run.folder if run.seed is None else (run.seed, data_seed)] = run
     counting = tuple(run for run in runs if run in chosen.values())

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.compare.comparison import Comparison, Difference, Matrix, Section, Variant, problems
+from zoo.compare.comparison import WHENS, Comparison, Matrix, Section, Variant, problems
 from zoo.compare.runs import Run
 from zoo.compare.scores import Measure
-from zoo.compare.statistics import LEVEL, RESAMPLES, Summary
+from zoo.compare.statistics import LEVEL, RESAMPLES
 from zoo.run.loggers import encode
 
 SCHEMA = 1
+_OF_A_RUN = (
+    "folder", "variant", "seed", "status", "error", "kimg", "seconds", "images_per_second", "device", "pathologies",
+)  # fmt: skip
+_OF_A_SUMMARY = ("values", "n", "mean", "sd", "interval")
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -38,40 +42,26 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "dataset": section.dataset,
         "notes": list(section.notes()),
-        "variants": [_variant(variant) for variant in section.variants],
+        "variants": [
+            {"label": v.label, "seeds": len(v.runs), "runs": [_run(run, v) for run in (*v.runs, *v.others)]}
+            for v in section.variants
+        ],
         "measures": [_measure(section, measure) for measure in section.measures],
         "configuration": {"differing": section.differing, "common": section.common},
     }
 
 
-def _variant(variant: Variant) -> dict[str, Any]:
-    runs = [_run(run, counts=True) for run in variant.runs] + [_run(run, counts=False) for run in variant.others]
-    return {"label": variant.label, "seeds": len(variant.runs), "runs": runs}
-
-
-def _run(run: Run, counts: bool) -> dict[str, Any]:
-    return {
-        "folder": str(run.folder),
-        "variant": run.variant,
-        "seed": run.seed,
-        "counts": counts,
-        "status": run.status,
-        "error": run.error,
-        "kimg": run.kimg,
-        "seconds": run.seconds,
-        "images_per_second": run.images_per_second,
-        "device": run.record.get("device"),
-        "problems": list(problems(run)),
-        "pathologies": run.pathologies,
-    }
+def _run(run: Run, of: Variant) -> dict[str, Any]:
+    told = {"counts": run in of.runs, "problems": list(problems(run))}
+    return told | {key: getattr(run, key) for key in _OF_A_RUN}
 
 
 def _measure(section: Section, measure: Measure) -> dict[str, Any]:
-    variants = {
-        v.label: {"best": _summary(v.summary(measure, "best")), "final": _summary(v.summary(measure, "final"))}
-        for v in section.variants
-        if v.summary(measure, "best").values
-    }
+    variants = {}
+    for v in section.variants:
+        summaries = {when: v.summary(measure, when) for when in WHENS}
+        if summaries["best"].values:
+            variants[v.label] = {w: {key: getattr(s, key) for key in _OF_A_SUMMARY} for w, s in summaries.items()}
     told: dict[str, Any] = {
         "score": measure.key,
         "better": "lower" if measure.lower_is_better else "higher",
@@ -80,24 +70,10 @@ def _measure(section: Section, measure: Measure) -> dict[str, Any]:
     }
     if measure in section.headlines:
         top = section.difference(measure)
-        told["duels"] = {when: _duels(section.matrix(measure, when)) for when in ("best", "final")}
-        told["top_two"] = None if top is None else _top_two(top)
-    return told
-
-
-def _summary(summary: Summary) -> dict[str, Any]:
-    return {
-        "values": list(summary.values),
-        "n": summary.n,
-        "mean": summary.mean,
-        "sd": summary.sd,
-        "interval": summary.interval,
-    }
-
-
-def _top_two(top: Difference) -> dict[str, Any]:
-    told = top._asdict()
-    told["duel"] = told.pop("pairwise")._asdict()
+        told["duels"] = {when: _duels(section.matrix(measure, when)) for when in WHENS}
+        told["top_two"] = top and {**top._asdict(), "duel": top.pairwise._asdict()}
+        if top:
+            del told["top_two"]["pairwise"]
     return told
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from io import BytesIO
@@ -23,13 +23,6 @@ from zoo.compare.runs import Point, Run
 from zoo.compare.scores import FULL, Measure, kind_of
 from zoo.compare.statistics import least_p, seeds_needed
 
-NAMES = {
-    "fid": "Fréchet inception distance", "fd": "Fréchet distance", "kid": "kernel inception distance",
-    "kd": "kernel distance", "is": "inception score", "precision": "precision", "recall": "recall",
-    "density": "density", "coverage": "coverage", "modes/covered": "modes covered",
-    "modes/populated": "modes populated", "modes/high_quality": "share near a mode", "modes/missing": "modes missing",
-    "modes/kl": "KL divergence of modes",
-}  # fmt: skip
 ALPHA = 0.05
 Styles = dict[str, str]  # a variant's label to its CSS class
 
@@ -50,19 +43,14 @@ def html(comparison: Comparison) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(here.joinpath("page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        comparison=comparison, styles=styles, css=Markup(css), version=__version__, alpha=ALPHA, names=NAMES,
+        comparison=comparison, styles=styles, css=Markup(css), version=__version__, alpha=ALPHA,
         digest=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         number=number, measured=measured, span=span, strip=strip, plain=plain, value_range=value_range,
-        direction=direction, protocol=protocol, sizes=sizes, answer=answer, flags=flags, short_flags=short_flags,
+        protocol=protocol, sizes=sizes, answer=answer, flags=flags, short_flags=short_flags,
         real_images_get=real_images_get, columns=columns, score_figures=partial(score_figures, styles=styles),
         loss_figures=partial(loss_figures, styles=styles), other_figures=partial(other_figures, styles=styles),
         last_picture=partial(last_picture, most=most),
     )  # fmt: skip
-
-
-def direction(measure: Measure) -> str:
-    """Which way is better."""
-    return "lower is better" if measure.lower_is_better else "higher is better"
 
 
 def protocol(measure: Measure) -> str:
@@ -182,7 +170,7 @@ def score_figures(section: Section, styles: Styles) -> Iterator[Panel]:
         found = {v.label: [f[measure] for f in v.scores if measure in f] for v in section.variants}
         if any(len(points) > 1 for seeds in found.values() for points in seeds):
             several = sum(other.key == measure.key for other in section.measures) > 1
-            small = direction(measure) + (f" {protocol(measure)}" if several else "")
+            small = measure.direction + (f" {protocol(measure)}" if several else "")
             yield _panel(found, styles, measure.key, small, floor=real_images_get(section, measure))
 
 
@@ -205,7 +193,7 @@ def other_figures(section: Section, styles: Styles) -> list[Panel]:
     return [_panel(lines, styles, key) for key, lines in found.items()]
 
 
-def last_picture(run: Run, most: int) -> tuple[Embedded | None, str]:
+def last_picture(run: Run, most: int) -> tuple[Picture | None, str]:
     """The last picture of a run and its kimg; without one, the reason."""
     if not run.pictures:
         return None, "no picture"
@@ -216,7 +204,7 @@ def last_picture(run: Run, most: int) -> tuple[Embedded | None, str]:
         return None, f"{path.name} is no picture of a run"
 
 
-class Embedded(NamedTuple):
+class Picture(NamedTuple):
     """A picture as the value of `src`."""
 
     src: str
@@ -225,13 +213,13 @@ class Embedded(NamedTuple):
     reduced: bool
 
 
-def embed(path: Path, most: int) -> Embedded:
+def embed(path: Path, most: int) -> Picture:
     """A PNG as a data URI, of at most about `most` bytes: smaller if it must be, never below 128 pixels.
 
     Raises:
         ValueError: it is no file, no PNG, has more than 64 million pixels, or cannot be decoded.
     """
-    from PIL import Image, ImageChops, UnidentifiedImageError
+    from PIL import Image
 
     try:
         if not path.is_file():
@@ -239,12 +227,12 @@ def embed(path: Path, most: int) -> Embedded:
         with Image.open(path, formats=["PNG"]) as file:
             if math.prod(file.size) > _PIXELS:
                 raise ValueError(f"{path} has {file.width} x {file.height} pixels")
-            image = file.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+            whole = file.convert("RGB")
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
-    red, green, blue = image.split()
-    grey = not (ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox())
-    whole = red if grey else image
+    grey = whole.convert("L")
+    if grey.convert("RGB").tobytes() == whole.tobytes():
+        whole = grey
     for side in _SIDES:
         part = whole.copy()
         part.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -253,7 +241,7 @@ def embed(path: Path, most: int) -> Embedded:
         if buffer.tell() <= most:
             break
     text = base64.b64encode(buffer.getvalue()).decode()
-    return Embedded(f"data:image/png;base64,{text}", *part.size, reduced=part.size != whole.size)
+    return Picture(f"data:image/png;base64,{text}", *part.size, reduced=part.size != whole.size)
 
 
 def _rules(variants: int) -> str:
@@ -275,17 +263,13 @@ def _panel(
 ) -> Panel:  # fmt: skip
     seconds = max((p.seconds for seeds in found.values() for points in seeds for p in points), default=0.0)
     unit, name = (1, "seconds") if seconds < 180 else (60, "minutes") if seconds < 3 * 3600 else (3600, "hours")
-    axes: list[tuple[str, str, Callable[[Point], float]]] = [
-        ("kimg", "kimg", lambda point: point.kimg),
-        ("clock", f"wall clock, {name}", lambda point: point.seconds / unit),
-    ]
     charts = []
-    for axis, x_name, at in axes:
-        curves = {label: [[(at(p), p.value) for p in points if math.isfinite(at(p))] for points in seeds]
-                  for label, seeds in found.items()}  # fmt: skip
-        lines = [
-            Line(label, styles[label], drawn) for label, seeds in curves.items() if (drawn := list(filter(None, seeds)))
-        ]
+    for axis, column, x_name, scale in (("kimg", 0, "kimg", 1), ("clock", 1, f"wall clock, {name}", unit)):
+        lines = []
+        for label, seeds in found.items():
+            curves = [[(p[column] / scale, p.value) for p in points if math.isfinite(p[column])] for points in seeds]
+            if any(curves):
+                lines.append(Line(label, styles[label], [curve for curve in curves if curve]))
         if lines:
             charts.append(line_chart(lines, title=f"{caption} {small}", x_name=x_name, style=f"on-{axis}", floor=floor))
     return Panel(caption, small, style, charts)

@@ -44,7 +44,17 @@ class Run:
 
     Attributes:
         folder: resolved.
-        record: of `run.json`.
+        variant: the configuration's name.
+        dataset: the data's name.
+        seed: None for a run that was not seeded.
+        status: "running", also of a run that was killed, "finished", "interrupted" or "failed".
+        error: of a failed run.
+        device: as it names itself.
+        started: ISO 8601.
+        commit: of the code, 8 digits, with " + changes" where there were any.
+        kimg: thousands of images dealt: as recorded at the end, else of the last row.
+        seconds: of training with all that happens in between.
+        pathologies: findings of the diagnostics: each a name, with evidence, advice and kimg where they are known.
         rows: of `metrics.jsonl`, without the rows that a resume went back on; none without one.
         protocols: of each score and kimg in `scores.jsonl`; none without one.
         config: of `config.yaml`, see :func:`flatten`; None without one.
@@ -52,53 +62,26 @@ class Run:
     """
 
     folder: Path
-    record: dict[str, Any]
+    variant: str
+    dataset: str
+    seed: int | None
+    status: str
+    error: str | None
+    device: str | None
+    started: str | None
+    commit: str
+    kimg: float
+    seconds: float
+    pathologies: list[dict[str, Any]]
     rows: list[dict[str, Any]]
     protocols: dict[tuple[str, float], Protocol]
     config: dict[str, Any] | None
     pictures: list[Path]
 
     @property
-    def variant(self) -> str:
-        """The configuration's name."""
-        return str(self.record["variant"])
-
-    @property
-    def dataset(self) -> str:
-        """The data's name."""
-        return str(self.record["dataset"])
-
-    @property
-    def seed(self) -> int | None:
-        """None for a run that was not seeded."""
-        return self.record.get("seed")
-
-    @property
-    def status(self) -> str:
-        """ "running", also of a run that was killed, "finished", "interrupted" or "failed"."""
-        return str(self.record["status"])
-
-    @property
-    def error(self) -> str | None:
-        """Of a failed run."""
-        return self.record.get("error")
-
-    @property
     def began(self) -> bool:
         """Whether anything was logged, or any image dealt."""
         return bool(self.rows) or self.kimg > 0
-
-    @property
-    def kimg(self) -> float:
-        """Thousands of images dealt: as recorded at the end, else of the last row."""
-        last = self.rows[-1].get(KIMG, 0.0) if self.rows else 0.0
-        return float(max(self._result.get("kimg") or 0.0, last))
-
-    @property
-    def seconds(self) -> float:
-        """Of training with all that happens in between."""
-        last = self.rows[-1].get("time", 0.0) if self.rows else 0.0
-        return float(max(self._result.get("seconds") or 0.0, last))
 
     @property
     def minutes(self) -> float:
@@ -110,11 +93,6 @@ class Run:
         """Of :attr:`seconds`; None before any have passed."""
         return 1000 * self.kimg / self.seconds if self.seconds else None
 
-    @property
-    def pathologies(self) -> list[dict[str, Any]]:
-        """Findings of the diagnostics: each a name, with evidence, advice and kimg where they are known."""
-        return list(self.record.get("diagnosis") or [])
-
     @cached_property
     def series(self) -> dict[str, list[Point]]:
         """Every logged number, by name, in order."""
@@ -125,10 +103,6 @@ class Run:
                     if isinstance(value := row[key], int | float):
                         found.setdefault(key, []).append(Point(row[KIMG], row.get("time", math.nan), float(value)))
         return found
-
-    @property
-    def _result(self) -> dict[str, Any]:
-        return self.record.get("result") or {}
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -165,11 +139,18 @@ def read_run(folder: Path) -> Run:
         path = folder / name
         if path.is_file() and path.stat().st_size > most:
             raise ValueError(f"{path} has more than {most / 1e6:.0f} MB")
-    config = folder / "config.yaml"
+    record, rows, config = _record(folder / RECORD), _rows(folder / "metrics.jsonl"), folder / "config.yaml"
+    result, git, last = record.get("result") or {}, record.get("git") or {}, rows[-1] if rows else {}
+    names = ("variant", "dataset", "seed", "status", "error", "device", "started")
+    told: dict[str, Any] = {name: record.get(name) for name in names}
     return Run(
+        **told,
         folder=folder,
-        record=_record(folder / RECORD),
-        rows=_rows(folder / "metrics.jsonl"),
+        commit=str(git.get("commit") or "–")[:8] + (" + changes" if git.get("dirty") else ""),
+        kimg=float(max(result.get("kimg") or 0.0, last.get(KIMG, 0.0))),
+        seconds=float(max(result.get("seconds") or 0.0, last.get("time", 0.0))),
+        pathologies=record.get("diagnosis") or [],
+        rows=rows,
         protocols=_protocols(folder / "scores.jsonl"),
         config=flatten(read_file(config)) if config.is_file() else None,
         pictures=sorted((folder / "samples").glob("*.png")),

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 from zoo.compare.runs import Point, Protocol, Run
 
-LOWER_IS_BETTER = {
-    "fid": True, "fd": True, "kid": True, "kd": True, "is": False,
-    "precision": False, "recall": False, "density": False, "coverage": False,
-    "modes/covered": False, "modes/populated": False, "modes/high_quality": False, "modes/missing": True,
-    "modes/kl": True,
+# {kind: (name, whether lower is better)}
+KINDS = {
+    "fid": ("Fréchet inception distance", True), "fd": ("Fréchet distance", True),
+    "kid": ("kernel inception distance", True), "kd": ("kernel distance", True), "is": ("inception score", False),
+    "precision": ("precision", False), "recall": ("recall", False), "density": ("density", False),
+    "coverage": ("coverage", False), "modes/covered": ("modes covered", False),
+    "modes/populated": ("modes populated", False), "modes/high_quality": ("share near a mode", False),
+    "modes/missing": ("modes missing", True), "modes/kl": ("KL divergence of modes", True),
 }  # fmt: skip
 FULL = "full/"
 
@@ -24,19 +27,24 @@ class Measure(NamedTuple):
     protocol: Protocol
 
     @property
-    def kind(self) -> str:
-        """What :data:`LOWER_IS_BETTER` calls it."""
-        return kind_of(self.key)
+    def name(self) -> str:
+        """In words."""
+        return KINDS[kind_of(self.key)][0]
 
     @property
     def lower_is_better(self) -> bool:
         """Which way it goes."""
-        return LOWER_IS_BETTER[self.kind]
+        return KINDS[kind_of(self.key)][1]
+
+    @property
+    def direction(self) -> str:
+        """Which way it goes, in words."""
+        return "lower is better" if self.lower_is_better else "higher is better"
 
     @property
     def distance(self) -> bool:
         """Whether it is the Fréchet distance taken during training, which a run keeps its best checkpoint by."""
-        return self.kind in {"fid", "fd"} and not self.key.startswith(FULL)
+        return kind_of(self.key) in {"fid", "fd"} and not self.key.startswith(FULL)
 
     def best(self, points: Sequence[Point]) -> float:
         """The best finite value; NaN if there is none."""
@@ -49,7 +57,7 @@ def kind_of(key: str) -> str:
     name = key.removeprefix(FULL)
     kind = name if name.startswith("modes/") else name.partition("/")[0]
     derived = name.endswith(("_real", "/std"))
-    return kind if kind in LOWER_IS_BETTER and not derived else ""
+    return kind if kind in KINDS and not derived else ""
 
 
 def scores(run: Run) -> dict[Measure, list[Point]]:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.games import fit, networks, points, score
 from zoo.noise import Noise
-from zoo.penalties import gradient_norm, norm_penalty, penalty_point
+from zoo.penalties import gradient_norm, norm_penalty, penalty_points
 from zoo.stabilizers import GradientPenalty, InstanceNoise, SpectralNorm
 from zoo.variants.nsgan import NSGAN
 
@@ -54,23 +54,23 @@ def test_targets(target: str, values: list[float]) -> None:
 
 def test_points() -> None:
     real, fake = torch.full((400, 3), 2.0), torch.zeros(400, 3)
-    point = penalty_point("interpolates", real, fake, Noise(0))
+    point = penalty_points("interpolates", real, fake, Noise(0))
     assert torch.equal(point, point[:, :1].expand(-1, 3))  # one α a sample
     assert point.mean().item() == pytest.approx(1, abs=0.1)
     assert (point.min() >= 0) & (point.max() <= 2)
-    assert penalty_point("real", real, fake, Noise(0)) is real
-    assert penalty_point("fake", real, fake, Noise(0)) is fake
+    assert penalty_points("real", real, fake, Noise(0)) is real
+    assert penalty_points("fake", real, fake, Noise(0)) is fake
     spread = torch.tensor([[-1.0], [1.0]]).repeat(200, 3)  # std 1
-    shift = penalty_point("near_real", spread, fake, Noise(0)) - spread
+    shift = penalty_points("near_real", spread, fake, Noise(0)) - spread
     assert (shift.min() >= 0) & (shift.max() < 0.5)
     assert shift.mean().item() == pytest.approx(0.5 / 4, abs=0.02)  # E α · E u / 2
-    gauss = penalty_point("near_real_gaussian", spread, fake, Noise(0), scale=2.0) - spread
+    gauss = penalty_points("near_real_gaussian", spread, fake, Noise(0), scale=2.0) - spread
     assert gauss.std().item() == pytest.approx(2, abs=0.1)
 
 
 def test_unknown_names_are_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match="'reel'; choose from interpolates, real"):
-        penalty_point("reel", torch.zeros(1, 1), torch.zeros(1, 1), Noise(0))
+        penalty_points("reel", torch.zeros(1, 1), torch.zeros(1, 1), Noise(0))
     with pytest.raises(ValueError, match="'three'; choose from two_sided"):
         norm_penalty("three", torch.zeros(1))
 

@@ -1,7 +1,8 @@
-"""The game that every variant plays: one side after the other minimises its loss on a batch; a batch is one step.
+"""The base class of all variants. A variant writes the two lines of its loss table, `d_loss` and `g_loss`.
 
-A variant writes the two lines of its loss table, `d_loss` and `g_loss`. Networks, dynamics (who moves when),
-stabilizers and data are objects handed to it. `zoo.training` has the optimisers, ranks, precision and checkpoints.
+The dynamics decides which turns are played on a batch. One move: `training_step` -> `dynamics` -> `play` -> `move` ->
+`gradients` (`terms`: `deal` a batch, `bind` D to it, `d_turn` -> `d_terms` -> `d_loss`) -> `step` (`optimize`). A batch
+is one step, whatever moved. `zoo.training` has the optimisers, ranks, precision and checkpoints.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class GAN(ManualTraining):
     energy_based: ClassVar[bool] = False  # D must be an autoencoder that returns energies
     paired: ClassVar[bool] = False  # D scores pairs (x, z)
     log_loss: ClassVar[bool] = False  # L_D is -E log D(x) - E log(1 - D(G(z))), D(x) = σ(score)
-    double_backward: ClassVar[bool] = False  # a loss has a gradient penalty, which makes scores per sample
+    double_backward: ClassVar[bool] = False  # a loss has a gradient penalty: a score must depend on its own sample only
     stabilizers: Sequence[Stabilizer]
 
     def __init__(
@@ -123,7 +124,7 @@ class GAN(ManualTraining):
     # The game.
 
     def training_step(self, batch: Data | Tensor, batch_idx: int = 0) -> None:
-        """Play one batch and count it, whoever moved."""
+        """Run the dynamics on one batch, then count it."""
         data = (batch,) if isinstance(batch, Tensor) else batch
         self.noise.begin(self.steps)
         for stabilizer in self.stabilizers:
@@ -132,7 +133,7 @@ class GAN(ManualTraining):
         self.count(len(data[0]))
 
     def play(self, turn: Turn, data: Data) -> None:
-        """Deal a batch; the turn's movers step on its terms."""
+        """One move of this turn: deal a batch, and step the movers' optimisers on the sum of the turn's terms."""
         self.move(turn, lambda: self.terms(turn, data))
 
     def terms(self, turn: Turn, data: Data) -> Terms:
@@ -141,7 +142,7 @@ class GAN(ManualTraining):
         return turn.terms(self.bind(batch), batch)
 
     def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch:
-        """Real images, new latents and their samples, which with `graph` lead back to the generator."""
+        """Real images, new z and G(z), with its graph if `graph`; without `samples`, z is (N, 0), `fake` is `real`."""
         real, labels = data[0], (data[1] if len(data) > 1 else None)
         if not samples:
             return Batch(real, labels, real.new_empty(len(real), 0), real, self.noise)
@@ -154,7 +155,7 @@ class GAN(ManualTraining):
         return Batch(real, labels, z, fake, self.noise)
 
     def bind(self, batch: Batch, net: nn.Module | None = None, state: State | None = None) -> Critic:
-        """D as the losses call it: critic(x, role) perturbs x (N, ...), then scores it.
+        """D as the losses call it, critic(x, role): the stabilizers' `perturb` of x (N, ...), then the discriminator.
 
         `net` replaces the first discriminator; `state` replaces its parameters and buffers (unrolling).
         """
@@ -186,7 +187,7 @@ class GAN(ManualTraining):
         return merge(own, *(s.g_terms(critic, batch, fake) for s in self.stabilizers))
 
     def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
-        """One optimiser step of the movers on the sum of `terms()`; skipped where that is not finite."""
+        """One optimiser step of the movers on the sum of `terms()`; skipped if a term or a gradient is not finite."""
         before = self.buffers_of(turn.movers)
         values = self.gradients(turn, terms, differentiates=differentiates)
         self.step(turn, values, before)
@@ -194,8 +195,8 @@ class GAN(ManualTraining):
     def gradients(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> Terms:
         """Set the movers' gradients of the sum of `terms()`; returns the terms.
 
-        All other players are frozen before the forward pass, so no gradient of theirs is computed, except that
-        gradients flow through players named in `differentiates`.
+        All other players have requires_grad False in both passes, except those in `differentiates`, through whose
+        parameters the graph then leads.
         """
         with self.frozen_but(turn.movers, differentiates):
             values = terms()
@@ -203,7 +204,7 @@ class GAN(ManualTraining):
         return values
 
     def step(self, turn: Turn, terms: Terms, before: Buffers) -> None:
-        """Step the movers' optimisers on their gradients, then update the average, the log and states."""
+        """Step the movers' optimisers, then update the EMA if G moved, the log, and the variant's state."""
         skipped = self.optimize(turn, terms)  # mean over ranks, clip, the movers' optimisers
         before.restore(where=skipped)  # the movers' buffers, as they were before the forward pass
         if "g" in turn.movers:
@@ -217,7 +218,7 @@ class GAN(ManualTraining):
 
     @torch.no_grad()
     def update_ema(self) -> None:
-        """Move the average towards the generator."""
+        """Move the average towards the generator: after each of its moves, a skipped one too."""
         self.g_moves += 1
         if self.generator_ema is None or self.ema_decay is None:
             return
@@ -233,8 +234,8 @@ class GAN(ManualTraining):
     def sample(self, n: int, *, seed: int | None = None, z: Tensor | None = None, labels: Labels = None) -> Tensor:
         """Images (n, C, H, W) in [-1, 1], or points (n, 2), from the averaged generator where there is one.
 
-        The same seed gives the same latents on every device; None draws one. `z` (n, latent_dim) replaces it. `labels`
-        are n classes of a conditional generator, or one for all; None is the classes in turn.
+        The same seed gives the same latents on every device; None draws a seed. `z` (n, latent_dim) replaces the
+        latents. `labels` are n classes of a conditional generator, or one for all; None is the classes in turn.
         """
         return torch.cat(list(self.stream(n, seed=seed, z=z, labels=labels)))
 

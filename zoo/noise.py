@@ -1,8 +1,8 @@
 """Random numbers as a function of (seed, step, draw, global sample index).
 
-Latents, interpolation weights and perturbations all come from here. They need no saved generator state: a resumed run
-asks for the same (step, draw) and gets the same numbers, and each rank reads the rows of the samples it holds, so the
-number of ranks does not change them either.
+Latents, interpolation weights and perturbations all come from here. No generator state is saved: the same (seed, step,
+draw) gives the same numbers after a resume, and each rank takes its own rows, so that they do not depend on the number
+of ranks. Draws are counted over all moves of a batch.
 """
 
 import random
@@ -65,7 +65,7 @@ class Noise:
 
     @contextmanager
     def sharing(self, rows: int) -> Iterator[None]:
-        """Inside, the first `rows` of what is asked for are the same on every rank, as a reference batch is."""
+        """Inside, the first `rows` rows of each draw are the same on every rank, for a reference batch."""
         before, self._shared = self._shared, rows
         try:
             yield

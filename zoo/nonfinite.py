@@ -1,4 +1,4 @@
-"""Nothing that is not finite reaches the weights: each move is checked on the device, and skipped if need be."""
+"""Each move's terms and gradients are checked on the device; its step is skipped if one is not finite."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Monitor:
             turn: its name.
             images: real images dealt before it.
             terms: scalars, by name.
-            parameters: whose gradients are checked; none under a loss scaler, which expects overflows.
+            parameters: whose gradients are checked; empty under a loss scaler, which handles overflows itself.
         """
         moving = [p for p in parameters if p.grad is not None]
         norms = torch._foreach_norm([p.grad for p in moving if p.grad is not None]) if moving else ()
@@ -71,8 +71,8 @@ class Monitor:
 def masked(optimizer: Optimizer, skipped: Tensor) -> Iterator[None]:
     """Inside, a step of this optimiser changes nothing where `skipped` is 1.
 
-    A fused optimiser skips it as it does for a loss scaler, to the bit. Any other takes it on gradients of zero, which
-    moves weights only by momentum and weight decay.
+    A fused optimiser skips the step exactly, through `found_inf`. Any other steps on gradients of zero: weights change
+    by momentum and weight decay only, but moments decay and the step count rises.
     """
     if getattr(optimizer, "_step_supports_amp_scaling", False):
         optimizer.found_inf = skipped  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Penalties on the critic's gradient: where it is taken × what its norm should be.
+"""Gradient penalties: `where` selects the points, `target` the penalised function of the gradient norm.
 
 | paper | where | target | weight |
 | --- | --- | --- | --- |
@@ -28,10 +28,10 @@ TARGETS: tuple[str, ...] = get_args(Target)
 
 
 def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """‖∇ₓ score(x)‖₂ of each sample, (N,), differentiable a second time, with subgradient 0 where it is 0.
+    """‖∇ₓ score(x)‖₂ of each sample, (N,), differentiable a second time; its gradient is 0 where the norm is 0.
 
-    Right only for a `score`, x (N, ...) to (N,), of each sample by itself: the sum that is differentiated here would
-    mix samples. Runs outside autocast, in float32 there. The graph of x is cut: the penalty moves the critic only.
+    `score` maps x (N, ...) to (N,); each score must depend on its own sample only, since their sum is differentiated.
+    Autocast is off inside, and x is cast to float32 if it was on. x is detached: no gradient reaches G.
     """
     x = x.detach()
     if torch.is_autocast_enabled(x.device.type):
@@ -42,7 +42,7 @@ def gradient_norm(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return gradient.flatten(1).norm(dim=1)
 
 
-def penalty_point(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, scale: float = 0.5) -> Tensor:
+def penalty_points(where: Where, real: Tensor, fake: Tensor, noise: Noise, *, scale: float = 0.5) -> Tensor:
     """The points (N, ...) of a penalty: for `interpolates` αx + (1-α)G(z); for `real` x; for `fake` G(z).
 
     For `near_real` x + α·scale·std(x)·u with u ~ U[0, 1) per element, as DRAGAN's authors code it; std(x) is one number

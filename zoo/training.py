@@ -28,11 +28,11 @@ RESUMED = ("latest", "scores", "metrics", "generators")
 
 
 class ManualTraining(Described, LightningModule, ABC):
-    """Steps, counts, logs and saves; knows that there are players, but not their losses.
+    """Optimiser steps, counters, logs and checkpoints of several players; the losses are defined by `GAN`.
 
-    Lightning counts every optimiser's step in `global_step`. Here optimisers step through the strategy, which counts
-    nothing, and `count` adds one a batch: `global_step`, batches, the loggers' step, `max_steps` and checkpoint
-    intervals are one number.
+    Lightning counts every optimiser's step in `global_step`. Here `strategy.optimizer_step` is called, which counts
+    nothing, and `count` adds one per batch. So `global_step`, the loggers' step, `max_steps` and checkpoint intervals
+    all count batches.
 
     Args:
         g_optimizer: makes an optimiser from parameters, for the players of G's turns. None is the paper's own,
@@ -43,8 +43,8 @@ class ManualTraining(Described, LightningModule, ABC):
         clip_norm: scale each player's gradient down to this norm where it is larger.
         compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.
         init_from: a trained GAN to start from; `zoo.hub.finetune.begin` loads it, and the command line calls that.
-        nonfinite: a move whose terms or gradients are not finite is skipped. `stop` then ends the fit, in 50 steps,
-            with a FloatingPointError once all is saved; `skip` goes on and counts them in nonfinite/moves.
+        nonfinite: a move whose terms or gradients are not finite is skipped. `stop` ends the fit within 50
+            steps, with a FloatingPointError after all is saved; `skip` goes on and logs their number, nonfinite/moves.
     """
 
     default_optimizer: ClassVar[OptimizerCallable] = Adam
@@ -111,7 +111,7 @@ class ManualTraining(Described, LightningModule, ABC):
 
     @contextmanager
     def frozen_but(self, movers: Sequence[str], differentiates: Sequence[str] = ()) -> Iterator[None]:
-        """Inside, the other players get no gradients, unless they are differentiated; their buffers are put back."""
+        """Inside, other players but those in `differentiates` are frozen; the others' buffers are restored after."""
         others = [name for name in self.players() if name not in movers]
         before = self.buffers_of(others)
         try:
@@ -121,7 +121,7 @@ class ManualTraining(Described, LightningModule, ABC):
             before.restore()
 
     def backpropagate(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-        """Set these parameters' gradients and no others', in the trainer's precision where one is attached."""
+        """Set `.grad` of these parameters only; by Lightning's `manual_backward` where a trainer is attached."""
         for parameter in parameters:
             parameter.grad = None
         if not parameters:  # all frozen by the user
@@ -160,7 +160,7 @@ class ManualTraining(Described, LightningModule, ABC):
         return self.trainer.optimizers[list(self.players()).index(name)]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip, once gradients are unscaled."""
+        """Clip. Lightning calls this in `strategy.optimizer_step`, once gradients are unscaled."""
         if self.clip_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
@@ -168,7 +168,7 @@ class ManualTraining(Described, LightningModule, ABC):
     # One batch.
 
     def count(self, images: int) -> None:
-        """One batch more, with this many images on each rank; logs on the steps that will be written."""
+        """Count one batch of `images` per rank; log every `log_every_n_steps` batches."""
         self.steps += 1
         self.images += images * self.trainer.world_size
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -204,7 +204,7 @@ class ManualTraining(Described, LightningModule, ABC):
     # Lightning's hooks.
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """One a player, with the settings of the side of the first turn that moves it."""
+        """One per player, made by `d_optimizer` or `g_optimizer` after the side of the first turn that moves it."""
         sides = {name: turn.side for turn in reversed(self.turns()) for name in turn.movers}
         made = [self.make_optimizer[sides.get(name, "g")](net.parameters()) for name, net in self.players().items()]
         for optimizer in made:
@@ -233,7 +233,7 @@ class ManualTraining(Described, LightningModule, ABC):
             self.trainer.callback_metrics.update({k: v.to(self.device) for k, v in self._resumed["metrics"].items()})
 
     def on_train_start(self) -> None:
-        """Go on from a checkpoint, last of all that is done before the first batch.
+        """Restore the rest of a checkpoint's state; the last hook before the first batch.
 
         A resumed optimiser keeps its moments, and takes its present settings in place of the saved ones.
         """
@@ -288,7 +288,7 @@ class ManualTraining(Described, LightningModule, ABC):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the counters and the seed; freeze the parts that `init_from` names, else those that were frozen.
+        """Restore the counters and the seed; freeze the parts named by `init_from`, else those the checkpoint lists.
 
         The networks come from the checkpoint, so nothing else of `init_from` is read again.
         """

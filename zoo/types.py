@@ -1,4 +1,9 @@
-"""What a turn of the game is played with, and what dynamics and stabilizers may ask of a GAN."""
+"""Types shared by GAN, dynamics and stabilizers.
+
+A *player* is a network, or several, with one optimiser. A *turn* is a kind of update: its movers take one optimiser
+step on the sum of its terms; doing so once is a *move*. Each turn belongs to a *side*, D's or G's; a *round* is
+`d_steps` batches. `Game` lists the members of a GAN that dynamics and stabilizers may use.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from torch import Tensor, nn
 from zoo.noise import Noise
 
 Data: TypeAlias = Sequence[Tensor]  # what a loader yields: (real,) or (real, labels)
-Role: TypeAlias = Literal["real", "fake", "penalty"]  # what an image is shown to D as
+Role: TypeAlias = Literal["real", "fake", "penalty"]  # D's input: real data, fakes, or the points of a penalty
 Terms: TypeAlias = dict[str, Tensor]  # named scalars: summed to the loss, logged by name
 State: TypeAlias = dict[str, Tensor]  # a network's parameters and buffers by name, for `functional_call`
 
@@ -24,7 +29,7 @@ class Batch:
 
     real: Tensor  # (N, C, H, W), in [-1, 1]; (N, 2) for toy data
     labels: Tensor | None  # (N,), int64
-    z: Tensor  # (N, latent_dim)
+    z: Tensor  # (N, latent_dim); (N, 0) in a turn without `samples`
     fake: Tensor  # G(z), shaped like real; without a graph on D's turn
     noise: Noise  # the source of all further draws of the turn
 
@@ -50,13 +55,13 @@ class Critic(Protocol):
 
 @dataclass(frozen=True)
 class Turn:
-    """One kind of move: the movers step on the sum of the terms."""
+    """A kind of update: one optimiser step of the movers on the sum of the terms."""
 
     name: str  # prefix of its losses in the log
     movers: tuple[str, ...]  # names in `GAN.players()`
     terms: Callable[[Critic, Batch], Terms]
     side: Literal["d", "g"]  # for d_steps : g_steps, and for the movers' optimiser settings
-    samples: bool = True  # whether the terms use G(z); if not, none is made, and `fake` is `real`
+    samples: bool = True  # whether `deal` makes G(z) for it; if not, `fake` is `real`
 
 
 class Game(Protocol):

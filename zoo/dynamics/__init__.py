@@ -1,4 +1,4 @@
-"""Who moves, how often, with what foresight: a dynamics plays one batch of real data."""
+"""Update schedules: which turns are played on a batch, how often, and whether G's loss sees D's later steps."""
 
 from zoo.dynamics.alternating import Alternating, Dynamics
 from zoo.dynamics.scheduled import Balanced, CriticWarmup

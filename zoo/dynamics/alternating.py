@@ -15,7 +15,7 @@ class Dynamics(Described, nn.Module, ABC):
     double_backward: ClassVar[bool] = False  # it takes gradients of a network's gradients
 
     def prepare(self, gan: Game) -> None:
-        """Refuse a game that cannot be played this way; once, at the end of `GAN.__init__`."""
+        """Refuse, with a ValueError, a GAN that this dynamics is not for; once, near the end of `GAN.__init__`."""
 
     @abstractmethod
     def forward(self, gan: Game, data: Data) -> None:
@@ -26,7 +26,7 @@ class Alternating(Dynamics):
     """The discriminator's turns on every batch; the others' `g_steps` times on every `d_steps`-th batch.
 
     So every D step sees real data of its own (Goodfellow et al. 2014, algorithm 1; Arjovsky et al. 2017, algorithm 1
-    with `d_steps` = n_critic). Each move draws new latents.
+    with `d_steps` = n_critic). Each move that uses G(z) draws new latents.
 
     Args:
         d_steps: discriminator moves per round, at least 1.
@@ -43,11 +43,12 @@ class Alternating(Dynamics):
     def forward(self, gan: Game, data: Data) -> None:
         """Play one batch."""
         for turn in gan.turns():
-            for _ in range(1 if turn.side == "d" else self.g_steps * self.round_ends(gan)):
+            g_moves = self.g_steps if self.round_ends(gan) else 0
+            for _ in range(1 if turn.side == "d" else g_moves):
                 self.play(gan, turn, data)
 
     def play(self, gan: Game, turn: Turn, data: Data) -> None:
-        """One move."""
+        """One move; override it to change how a turn is played."""
         gan.play(turn, data)
 
     def round_ends(self, gan: Game) -> bool:

@@ -13,7 +13,7 @@ from zoo.types import Data, Game
 
 
 class CriticWarmup(Alternating):
-    """Alternating, with long rounds at the start and now and then: the rule of WGAN's published code.
+    """Alternating, with more D moves in the first rounds and in every `every`-th: the rule of WGAN's published code.
 
     A round has `warmup_d_steps` discriminator moves instead of `d_steps` if fewer than `warmup_rounds` rounds are over,
     or if their number is a multiple of `every` (Arjovsky et al. 2017; not in the paper). It is a function of the number
@@ -50,12 +50,12 @@ class CriticWarmup(Alternating):
 
 
 class Balanced(Dynamics):
-    """Whoever is behind moves: both sides' steps follow D's accuracy in telling real from fake.
+    """D moves while its accuracy is low, G while it is high.
 
     Accuracy is the share of pairs (xᵢ, G(zᵢ)) that D last ranked rightly, over all ranks; it needs no threshold, and
     means the same for logits, critics and energies. D moves while it is at most `d_until`, G while it is at least
-    `g_from`, and since `g_from` <= `d_until` somebody always moves; while D waits, its last scores of real images stay
-    valid and G's turns bring new scores of fakes. Where there are no such scores, as after a resume with another batch
+    `g_from`; since `g_from` <= `d_until`, at least one moves. While D does not move, its last scores of real images are
+    reused with new scores of fakes from G's turns. Where there are no such scores, as after a resume with another batch
     size, D moves.
 
     The lectures name step counts that follow a metric, without a formula; this one is ours. A batch is played on the

@@ -46,9 +46,8 @@ class Simultaneous(Dynamics):
 class Consensus(Simultaneous):
     """Consensus optimisation: Mescheder et al. 2017, "The Numerics of GANs", section 4.
 
-    Both sides also descend on γR, R = ½‖v‖², where v joins the gradients of each side's own loss with respect to its
-    own parameters: G steps on ∇(L_G + γR), D on ∇(L_D + γR). The lectures' "L₀ + λ‖∇L₀‖²" lacks the ½ and does not say
-    that the joint norm goes to both.
+    Let v = (∇_G L_G, ∇_D L_D) and R = ½‖v‖². G descends on L_G + γR, D on L_D + γR. The lectures' "L₀ + λ‖∇L₀‖²" lacks
+    the ½ and does not say that the joint norm goes to both.
 
     v is averaged over ranks, and differentiated through that average, so that ranks agree with one process. Over
     minibatches E‖v‖² exceeds ‖E v‖² by the variance of the gradients, in the paper's code too.

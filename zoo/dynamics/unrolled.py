@@ -1,4 +1,4 @@
-"""G looks through D's gradient or through D's next steps before it moves."""
+"""Dynamics in which G's loss is differentiated through D's gradient or through unrolled steps of D."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -70,9 +70,9 @@ class GradientRegularized(Alternating):
 class Unrolled(Alternating):
     """Unrolled GAN: Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 2, for any objective.
 
-    G's loss is taken against the D of `k` of its own steps ahead, all on one fixed minibatch, and is differentiated
-    through those steps. D itself, its buffers and its optimiser are left as they were, bit for bit. D's own turn is an
-    ordinary step. For the paper's game, where G minimises all of -L_D at the unrolled D, use `UnrolledGAN`.
+    G's loss uses D after `k` further D steps on the same minibatch, and is differentiated through them. D itself, its
+    buffers and its optimiser are left as they were, bit for bit. D's own turn is an ordinary step. For the paper's
+    game, where G minimises all of -L_D at the unrolled D, use `UnrolledGAN`.
 
     Under several ranks the inner gradients are averaged, through the graph, so that ranks agree with one process.
 

@@ -21,10 +21,10 @@ class Stabilizer(Described, nn.Module):
         """Rewrite or check the networks, once, at the end of `GAN.__init__`."""
 
     def begin(self, gan: Game) -> None:
-        """Follow a schedule, once a batch, before anybody moves."""
+        """Follow a schedule; once per batch, before the first move."""
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
-        """What D is allowed to see of x (N, ...)."""
+        """The input of D in place of x (N, ...); same shape."""
         return x
 
     def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:

@@ -38,8 +38,8 @@ class Closeness(nn.Module):
 class MinibatchDiscrimination(Stabilizer):
     """D's last layer also sees how close each image is to the rest of its batch (Salimans et al. 2016, section 3.2).
 
-    G loses when its samples resemble each other. D judges real images and fakes in batches of their own, and an image
-    among those of all ranks, so that ranks agree with one process.
+    D can see that samples are too alike. Real images and fakes are compared in batches of their own, over all ranks, so
+    that ranks agree with one process.
 
     Deviations: an image is not compared with itself, as in the authors' code; the paper sums over all j, which is one
     more everywhere (from memory). Their initialisation from data is left out: T is random, and the last layer's new

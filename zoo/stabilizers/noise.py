@@ -36,7 +36,7 @@ class InstanceNoise(Stabilizer):
         return self.sigma * max(0.0, 1 - kimg / self.until_kimg)
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
-        """X plus noise, shaped like x."""
+        """Add the noise to x."""
         sigma = self.sigma_at(kimg)
         return x + sigma * noise.normal(*x.shape, dtype=x.dtype) if sigma else x
 
@@ -68,7 +68,7 @@ class LayerNoise(Stabilizer):
         self._layers = _behind_activations(self, gan, lambda: _Gaussian(self.sigma))
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
-        """X as it is; the layers take note of where their noise comes from."""
+        """Return x unchanged; give the layers this source of noise."""
         for layer in self._layers:
             layer.noise = noise
         return x
@@ -103,7 +103,7 @@ class Dropout(Stabilizer):
         self._layers = _behind_activations(self, gan, lambda: _Dropout(self.p_hidden))
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
-        """X with some elements dropped; the layers take note of where their masks come from."""
+        """Drop elements of x; give the layers this source of masks."""
         for layer in self._layers:
             layer.noise = noise
         return _dropped(x, self.p_input, noise) if self.training else x

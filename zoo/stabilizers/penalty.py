@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo.penalties import TARGETS, WHERE, Target, Where, gradient_norm, norm_penalty, penalty_point
+from zoo.penalties import TARGETS, WHERE, Target, Where, gradient_norm, norm_penalty, penalty_points
 from zoo.stabilizers.base import Stabilizer
 from zoo.stabilizers.virtual import VirtualBatchNorm
 from zoo.types import Batch, Critic, Game, Output, Terms
@@ -54,7 +54,7 @@ class GradientPenalty(Stabilizer):
 
     def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The penalty, as `gradient_penalty`."""
-        x = penalty_point(self.where, batch.real, batch.fake, batch.noise, scale=self.scale)
+        x = penalty_points(self.where, batch.real, batch.fake, batch.noise, scale=self.scale)
         norm = gradient_norm(lambda point: critic(point, "penalty").score, x)
         penalty = norm_penalty(self.target, norm, k=self.k).mean()
         return {"gradient_penalty": self.weight * penalty}

@@ -31,7 +31,7 @@ class FeatureMatching(Stabilizer):
         self.weight, self.feature, self.replaces_g_loss = weight, feature, alone
 
     def prepare(self, gan: Game) -> None:
-        """Refuse to drop what the objective wants of G beside deceiving D."""
+        """Refuse to drop terms of G's loss other than the adversarial one."""
         if self.replaces_g_loss and gan.g_terms.__qualname__ != "GAN.g_terms":
             raise ValueError(
                 f"{type(gan).__name__}: its loss for G has parts of its own, which FeatureMatching would replace; "
@@ -57,8 +57,8 @@ class LabelSmoothing(Stabilizer):
     """One-sided: D is to say `real` of real images, not 1 (Salimans et al. 2016, section 3.4).
 
     L_D = -E[α log D(x) + (1-α) log(1 - D(x))] - E log(1 - D(G(z))), which is the log loss plus (1-α) E score(x). D's
-    optimum is α p_data / (p_data + p_g), so α/2 where G is right. Fakes keep their 0: with a target β for them the
-    optimum would have β p_g in its numerator, and where there are no data G would be told to stay. A mean of per-image
+    optimum is α p_data / (p_data + p_g), so α/2 where G is right. The target of fakes stays 0: a target β would add β
+    p_g to the optimum's numerator, and where there are no data G would get no signal to move away. A mean of per-image
     terms, so the same on any number of ranks. The paper's α is 0.9 (from memory), its code's 0.75.
 
     Args:

@@ -19,9 +19,9 @@ from zoo.types import Game, Role, Turn
 class VirtualBatchNorm(Stabilizer):
     """Batch norms that look at a fixed reference batch and at the example itself (Salimans et al. 2016, section 3.5).
 
-    With n reference examples, an example is normalised with the mean and the mean square n/(n+1) · reference's +
-    1/(n+1) · its own, so what it becomes does not depend on the others of its batch, in training and after. The
-    reference batch runs through the network with every batch, which costs n examples more, and is learned through.
+    The mean and the mean square of an example's normalisation are n/(n+1) · those of the n reference examples + 1/(n+1)
+    · its own, so that its output does not depend on the rest of its batch, in training and after. The reference batch
+    runs through the network with every batch, which costs n examples more, and is learned through.
 
     The reference is saved, and the same on all ranks. For G it is the run's first latents (and classes in turn,
     embedded as at the start); for D the real images of its first turn. In that turn, and in a run that has not begun,
@@ -70,7 +70,7 @@ class VirtualBatchNorm(Stabilizer):
             body.settle()
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
-        """X as it is; D's body takes note of whether it is real, and of the noise."""
+        """Return x unchanged; D's body remembers whether it is real, and the source of noise."""
         if "d" in self._bodies:
             body = self._bodies["d"]
             body.watching = role == "real" and not body.settled

@@ -180,7 +180,7 @@ class HistoricalAveraging(Stabilizer):
         return torch.cat([parameter.reshape(-1) for parameter in self._present[player]])
 
     def _term(self, side: str) -> Tensor:
-        """Of whoever moves: the others are frozen by now."""
+        """Of those networks of a side that move now: the others are frozen."""
         moving = [p for p in self._present if p[0] == side and any(w.requires_grad for w in self._present[p])]
         distances = [(self._vector(p) - self.get_buffer(f"{p}_mean")).square().sum() for p in moving]
         return self.weight * sum(distances, self.get_buffer("g_mean").new_zeros(()))
@@ -188,8 +188,8 @@ class HistoricalAveraging(Stabilizer):
 
 def _networks(gan: Game) -> dict[str, nn.Module]:
     """The discriminators as d, d2, ..., and the generator as g."""
-    judges = {f"d{i or ''}": net for i, net in enumerate(gan.discriminators())}
-    return {**judges, "g": gan.generator}
+    discriminators = {f"d{i or ''}": net for i, net in enumerate(gan.discriminators())}
+    return {**discriminators, "g": gan.generator}
 
 
 def _refuse_foresight(stabilizer: Stabilizer, gan: Game) -> None:

@@ -3,8 +3,8 @@
     L_D   = -E log D(x, E(x)) - E log(1 - D(G(z), z))
     L_G,E = -E log(1 - D(x, E(x))) - E log D(G(z), z)
 
-D(x, z) = σ(score) tells pairs (x, z ~ q(z|x)) from pairs (G(z), z). At its best it is q(x, z) / (q(x, z) + p(x, z)), so
-where neither side gains, the encoder inverts the generator in distribution.
+D(x, z) = σ(score) tells pairs (x, z ~ q(z|x)) from pairs (G(z), z). The optimal D is q(x, z) / (q(x, z) + p(x, z)); at
+the equilibrium q = p, and the encoder inverts the generator in distribution.
 """
 
 from functools import partial
@@ -33,8 +33,8 @@ class ALI(EncoderGAN):
         kwargs: the rest of `GAN`. A gradient penalty is refused: points between the pairs have no z of their own.
 
     Logs:
-        loss/g/adversarial: -E log D(G(z), z), what G pays.
-        loss/g/encoder: -E log(1 - D(x, E(x))), what E pays.
+        loss/g/adversarial: -E log D(G(z), z), G's term.
+        loss/g/encoder: -E log(1 - D(x, E(x))), E's term.
 
     Raises:
         ValueError: for a discriminator of images alone, an encoder that is not stochastic, a gradient penalty, or a

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.penalties import gradient_norm, penalty_point
+from zoo.penalties import gradient_norm, penalty_points
 from zoo.stabilizers.penalty import check_penalty
 from zoo.types import Batch, Critic, Output, Terms
 
 
 class DRAGAN(GAN):
-    """The discriminator is kept gentle around the data.
+    """A gradient penalty keeps ‖∇D‖ near k at points close to the data.
 
     Deviations: the lectures' table prints the minimax loss for G; the authors' code minimises -log D(G(z)), and so
     does this. δ is as in that code, α·½·std(batch)·U[0, 1) with one α ~ U[0, 1) a sample; the paper's text says
@@ -32,7 +32,7 @@ class DRAGAN(GAN):
         gp_weight: λ.
         k: the norm wanted.
         one_sided: the lectures' form, max(0, ‖∇D‖² - k): a hinge on the squared norm.
-        neighbourhood: `near_real` or `near_real_gaussian`, see `zoo.penalties.penalty_point`.
+        neighbourhood: `near_real` or `near_real_gaussian`, see `zoo.penalties.penalty_points`.
         scale: ½ in the formula for δ; √c for the Gaussian.
         kwargs: the rest of `GAN`.
     """
@@ -74,7 +74,7 @@ class DRAGAN(GAN):
 
     def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The loss, and λ E (‖∇D(x + δ)‖₂ - k)² as `gradient_penalty`."""
-        x = penalty_point(self.neighbourhood, batch.real, batch.fake, batch.noise, scale=self.scale)  # x + δ
-        norm = gradient_norm(lambda x: critic(x, "penalty").score, x)
+        x = penalty_points(self.neighbourhood, batch.real, batch.fake, batch.noise, scale=self.scale)  # x + δ
+        norm = gradient_norm(lambda points: critic(points, "penalty").score, x)
         penalty = (norm.square() - self.k).relu() if self.one_sided else (norm - self.k).square()
         return super().d_terms(critic, batch, real, fake) | {"gradient_penalty": self.gp_weight * penalty.mean()}

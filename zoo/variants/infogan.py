@@ -26,7 +26,7 @@ class InfoGAN(GAN):
     """A generator whose codes mean something: one class in `categorical`, and `continuous` numbers in [-1, 1).
 
     z = (noise, one-hot class, continuous codes), all uniform; noise is what is left of latent_dim, 62 of 74 in the
-    authors' MNIST script. Q says log-probabilities of the class, and the means of Gaussians with σ = 1, as there. H(c)
+    authors' MNIST script. Q outputs class logits, and the means of Gaussians with σ = 1, as there. H(c)
     is a constant: ln `categorical` and ln 2 for each continuous code. What can be learned of the latter is bounded,
     since σ is fixed.
 

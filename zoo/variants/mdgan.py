@@ -6,8 +6,8 @@
     L_G2   = -E log D2(G(z))
 
 D(x) = σ(score). The manifold step (D1; G and E) brings reconstructions to the data, the diffusion step (D2; G) spreads
-the samples over the reconstructions. The lectures print G's lines as objectives to maximise, D2(z) for D2(G(z)), and
-give E a line of another system; E moves in the manifold step, on the same loss as G.
+the samples over the reconstructions. The lectures write G's losses as objectives to maximise, D2(z)
+for D2(G(z)), and an encoder loss of another method; here E moves in the manifold step, on L_G1,E.
 """
 
 from dataclasses import replace
@@ -23,9 +23,9 @@ from zoo.variants._encoder import EncoderGAN
 class MDGAN(EncoderGAN):
     """Manifold and diffusion: an encoder and two discriminators, four moves a round.
 
-    Each move draws new latents and makes x̃ anew. G is one player with one optimiser in both of its moves, and its
-    average follows both. Stabilizers act in every turn and see x̃ as the fakes of the manifold step and as the data of
-    the diffusion step; in G's manifold turn their terms are weighed by λ too.
+    D1, G and E, and D2 make x̃ anew in their moves; D2 and the last move of G draw new latents. G is one player with
+    one optimiser for both of its moves, and its EMA follows both. Stabilizers act in every turn and see x̃ as the fakes
+    of the manifold step and as the data of the diffusion step; in G's manifold turn their terms are weighed by λ too.
 
     Deviations: the paper was not re-read; λ = 0.01 and the four steps are as remembered, and whether its G has one
     optimiser or two is not known. ‖x - x̃‖² is a mean over pixels, so that λ means the same at any size. The default is
@@ -103,8 +103,10 @@ class MDGAN(EncoderGAN):
         """Both discriminators."""
         return (self.discriminator, self.diffusion_discriminator)
 
+    # Each turn makes a batch of its own, with x̃ for its fakes or its data, and binds its discriminator to that.
+
     def rebuild(self, batch: Batch) -> Tensor:
-        """x̃ = G(E(x)), shaped like x."""
+        """x̃ = G(E(x)), shaped like x; without a graph where G and E are frozen."""
         return self.generate(self.encoder(batch.real), batch.labels)
 
     def manifold_d_turn(self, critic: Critic, batch: Batch) -> Terms:
@@ -113,7 +115,7 @@ class MDGAN(EncoderGAN):
         return self.d_turn(self.bind(batch), batch, "d1")
 
     def manifold_g_turn(self, critic: Critic, batch: Batch) -> Terms:
-        """The terms of G and E: x̃ is near x and convinces D1."""
+        """The terms of G and E: ‖x - x̃‖² and -λ E log D1(x̃)."""
         batch = replace(batch, fake=self.rebuild(batch))
         terms = self.g_turn(self.bind(batch), batch, "g1")
         return {
@@ -128,5 +130,5 @@ class MDGAN(EncoderGAN):
         return self.d_turn(self.bind(batch, self.diffusion_discriminator), batch, "d2")
 
     def diffusion_g_turn(self, critic: Critic, batch: Batch) -> Terms:
-        """G's terms: G(z) convinces D2."""
+        """G's terms: -E log D2(G(z))."""
         return self.g_turn(self.bind(batch, self.diffusion_discriminator), batch, "g2")

@@ -20,7 +20,7 @@ from zoo.types import Batch, Critic, Output, Terms
 
 
 class UnrolledGAN(GAN):
-    """G answers the discriminator that it is about to meet.
+    """G minimises its loss against D after K unrolled steps.
 
     Deviations: none known. The inner steps are those of D's Adam, as in the paper's experiments, from its present
     moments; `Unrolled(lr=...)` takes the plain gradient steps of the paper's equations. Adam at 1e-4 with β₁ = 0.5 is a

@@ -28,12 +28,12 @@ class VAEGAN(EncoderGAN):
     Three players, each with its own loss: D, G and E, in this order.
 
     Deviations: the paper was not re-read; the constants are those of the authors' code (margin 0.35, equilibrium 0.68,
-    RMSprop with decay 0.9) and of its CelebA script (γ, the rate). There all three move from one forward pass, and the
-    gate goes by that batch; here each turn draws its own latents, and the gate goes by the costs of the last batch, as
-    they were when it began, over all ranks. They are read once a batch, which waits for the device. The authors' rate
-    falls to nearly 0 over the run; here it is constant unless a scheduler is given. Their weight decay of 1e-5 and the
-    1e-3 inside their logarithms are left out. L_like is summed over D's last hidden layer, theirs over one of its
-    convolutions: what γ means goes with the number of features.
+    RMSprop with decay 0.9) and of its CelebA script (γ, the rate). There all three move from one forward pass, and that
+    batch decides which player waits; here each turn has its own forward pass and latents, and the costs of the batch
+    before decide, as they were before its moves, averaged over ranks. They are read once a batch, which waits for the
+    device. The authors' rate falls to nearly 0 over the run; here it is constant unless a scheduler is given. Their
+    weight decay of 1e-5 and the 1e-3 inside their logarithms are left out. L_like is summed over D's last hidden layer,
+    theirs over one of its convolutions: what γ means goes with the number of features.
 
     Args:
         generator: the decoder.

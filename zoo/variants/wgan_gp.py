@@ -1,10 +1,10 @@
 """WGAN-GP: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3 and algorithm 1.
 
-    L_D = E D(G(z)) - E D(x) + λ E (‖∇D(x̂)‖₂ - 1)²,   x̂ = αx + (1-α)G(z),  α ~ U[0, 1] for each sample
+    L_D = E D(G(z)) - E D(x) + λ E (‖∇D(x̂)‖₂ - 1)²,   x̂ = αx + (1-α)G(z),  α ~ U[0, 1) for each sample
     L_G = -E D(G(z))
 
-D is a critic: a real number, no sigmoid, no batch norm. The penalty's optimum has a slope above 1, so -L_D without the
-penalty overestimates W(P_r, P_g); for a linear critic by a factor of 1 + ‖Δμ‖/(2λ).
+D is a critic: a real number, no sigmoid, no batch norm. At the optimum ‖∇D‖ is above 1, so E D(x) - E D(G(z))
+overestimates W(P_r, P_g): for a linear critic by the factor 1 + ‖Δμ‖/(2λ), Δμ the difference of the means.
 """
 
 from functools import partial
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from zoo.dynamics import Alternating, Dynamics
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.penalties import gradient_norm, penalty_point
+from zoo.penalties import gradient_norm, penalty_points
 from zoo.stabilizers.penalty import check_penalty
 from zoo.types import Batch, Critic, Output, Terms
 
 
 class WGANGP(GAN):
-    """The critic's slope is held near 1 between the data and the fakes.
+    """A gradient penalty keeps ‖∇D‖ near 1 between the data and the fakes.
 
     Deviations: none known. Adam at 1e-4 with β = (0, 0.9) as in algorithm 1; the authors' MNIST and toy scripts use
     (0.5, 0.9).
@@ -60,8 +60,8 @@ class WGANGP(GAN):
 
     def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """The loss, and λ E (‖∇D(x̂)‖₂ - 1)² as `gradient_penalty`."""
-        x = penalty_point("interpolates", batch.real, batch.fake, batch.noise)  # x̂ = αx + (1-α)G(z)
-        norm = gradient_norm(lambda x: critic(x, "penalty").score, x)
+        x = penalty_points("interpolates", batch.real, batch.fake, batch.noise)  # x̂ = αx + (1-α)G(z)
+        norm = gradient_norm(lambda points: critic(points, "penalty").score, x)
         excess = (norm - 1).relu() if self.one_sided else norm - 1
         penalty = self.gp_weight * excess.square().mean()
         return super().d_terms(critic, batch, real, fake) | {"gradient_penalty": penalty}

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,10 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim import SGD
 
-from tests.fakes.calls import Calls
-from tests.fakes.wandb import FakeWandb
 from tests.games import fit, networks, points, snapshot
 from tests.test_configs import SMALL
 from tests.test_configs import fit as run
+from tests.test_loggers import records
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Checkpoints, Diagnostics, RunRecord
 from zoo.cli.main import ROOT
@@ -155,11 +157,12 @@ def sick(folder: str) -> None:
         fit(diverging(), points(60), callbacks=[Diagnostics(every_kimg=EVERY)], logger=WandbLogger(save_dir=folder))
 
 
-def test_a_finding_is_an_alert_in_wandb(calls: Calls, wandb: FakeWandb, tmp_path: Path) -> None:
-    told = calls("tests.test_diagnostics.sick", str(tmp_path))
-    assert not told.error
-    [alert] = wandb.alerts
-    assert (alert["title"], alert["severity"]) == (DIVERGENCE, "WARN")
+def test_a_finding_is_an_alert_in_wandb(tmp_path: Path) -> None:
+    code = f"from tests.test_diagnostics import sick; sick({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline"}, check=True)
+    [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    [alert] = [record["alert"] for record in records(log, "alert")]
+    assert (alert["title"], alert["level"]) == (DIVERGENCE, "WARN")
     assert alert["text"].startswith("non-convergence (divergence) at 0.016 kimg: scores are")
     assert "; try lower learning rates" in alert["text"]
 

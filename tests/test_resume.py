@@ -241,6 +241,14 @@ def test_what_d_said_is_known_while_d_waits(tmp_path: Path) -> None:
     assert len({row["loss/d"] for row in rows(trial.only("straight")) if "loss/d" in row}) == 1
 
 
+@pytest.fixture
+def wandb() -> Iterator[FakeWandb]:
+    """W&B's server on loopback."""
+    with FakeWandb() as server:
+        yield server
+    assert server.unknown == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_wandb_goes_on_with_the_same_run(mode: str, wandb: FakeWandb, tmp_path: Path) -> None:

@@ -188,9 +188,9 @@ def _check_files(folder: Path) -> None:
             raise ValueError(f"{folder / name} is a link or no file; a published checkpoint has plain files")
         if (size := (folder / name).stat().st_size) > _LARGEST.get(name, size):
             raise ValueError(f"{folder / name} has {size} bytes, and never more than {_LARGEST[name]} where it is ours")
-    strange = sorted(p.name for p in folder.iterdir() if p.suffix in _LOADABLE and p.name not in FILES)
-    if strange:
-        raise ValueError(f"{folder} has {', '.join(strange)}, which SHA256SUMS does not list: move it elsewhere")
+    extra = sorted(p.name for p in folder.iterdir() if p.suffix in _LOADABLE and p.name not in FILES)
+    if extra:
+        raise ValueError(f"{folder} has {', '.join(extra)}, which SHA256SUMS does not list: move it elsewhere")
 
 
 def _check_sums(folder: Path) -> None:
@@ -236,9 +236,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON's")
 
 
-def check_game(told: Any, path: Path) -> None:
+def check_game(game: Any, path: Path) -> None:
     """ValueError unless it is how far training had come, as :func:`counters` says it."""
-    if not isinstance(told, dict) or not all(_is_count(told.get(key)) for key in _COUNTERS):
+    if not isinstance(game, dict) or not all(_is_count(game.get(key)) for key in _COUNTERS):
         raise ValueError(f"{path}: game must have {', '.join(_COUNTERS)}, whole numbers from 0 up")
 
 

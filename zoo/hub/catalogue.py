@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,23 +98,22 @@ HEADS = ("name", "objective", "kimg", "score", "final", "best", "full", "seeds",
 
 def rows(chosen: Sequence[Entry]) -> list[tuple[str, ...]]:
     """A row of words for each, under :data:`HEADS`."""
-    made: list[tuple[str, ...]] = []
-    for entry in chosen:
-        told = entry.facts()
-        best = _number(told["best"])
-        made.append((
-            told["name"],
-            told["objective"],
-            f"{told['kimg']:g}",
-            told["score"] or "-",
-            _with(_number(told["final"]), "n", told["n"]),
-            _with(best, "at", told["best_kimg"], " kimg"),
-            _with(_number(told["full"]), "n", told["full_n"]),
-            _spread(told["seeds"]),
-            _number(told["minutes"]),
-            f"{told['megabytes']:.2f}",
-        ))  # fmt: skip
-    return made
+    return [_row(entry.facts()) for entry in chosen]
+
+
+def _row(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        facts["name"],
+        facts["objective"],
+        f"{facts['kimg']:g}",
+        facts["score"] or "-",
+        _with(_number(facts["final"]), "n", facts["n"]),
+        _with(_number(facts["best"]), "at", facts["best_kimg"], " kimg"),
+        _with(_number(facts["full"]), "n", facts["full_n"]),
+        _spread(facts["seeds"]),
+        _number(facts["minutes"]),
+        f"{facts['megabytes']:.2f}",
+    )
 
 
 def table(chosen: Sequence[Entry]) -> str:

@@ -20,6 +20,7 @@ from zoo.callbacks.readings import Reader, last_turns, mode_teller, uses
 from zoo.callbacks.retraining import STEPS, Retrained, retrain
 from zoo.diagnosis import History, Reading
 from zoo.gan import GAN
+from zoo.hub.evaluate import refuse_other_images
 from zoo.hub.pretrained import trained
 from zoo.metrics.features import Classifier
 from zoo.run import files
@@ -70,14 +71,14 @@ class Diagnosis:
 
     def as_json(self) -> str:
         """All of it; NaN as a string."""
-        told = {
+        content = {
             "ref": self.ref,
             "objective": self.objective,
             "reading": {name: encode(value) for name, value in self.reading.as_row().items()},
             "diagnosis": None if self.history is None else [found._asdict() for found in self.history.findings],
             "retrained": None if self.retrained is None else self.retrained.as_row(),
         }
-        return json.dumps(told, indent=1, allow_nan=False)
+        return json.dumps(content, indent=1, allow_nan=False)
 
 
 def diagnose(
@@ -106,9 +107,7 @@ def diagnose(
             batches of data.
     """
     gan = trained(ref, trust=trust, prefer="last")
-    made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
-    if made is not None and wanted is not None and tuple(made) != tuple(wanted):
-        raise ValueError(f"{ref} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
+    refuse_other_images(ref, gan, data)
     data.prepare_data()
     data.setup("fit")
     loader = iter(data.train_dataloader())

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from zoo.callbacks.evaluation import Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
 from zoo.cli.configs import read_file, whereabouts, with_files
 from zoo.cli.errors import explain
+from zoo.gan import GAN
 from zoo.hub.pretrained import trained
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
@@ -50,9 +51,7 @@ def evaluate(
             extractor, weights that cannot be had, and fewer images or samples than features.
     """
     gan = trained(ref, trust=trust)
-    made, wanted = (getattr(part, "image_shape", None) for part in (gan.generator, data))
-    if made is not None and wanted is not None and tuple(made) != tuple(wanted):
-        raise ValueError(f"{ref} makes samples of shape {tuple(made)}, the data has {tuple(wanted)}")
+    refuse_other_images(ref, gan, data)
     if features is None and {"fid", "kid"} & set(scores):
         features = INCEPTION
     extractor = None if features is None else named(features)
@@ -66,6 +65,13 @@ def evaluate(
     )  # fmt: skip
     with tqdm(total=n, unit="sample", disable=None) as bar:
         return evaluation(gan.to(device), bar.update)
+
+
+def refuse_other_images(ref: str | Path, gan: GAN, data: LightningDataModule) -> None:
+    """ValueError where samples and data have two shapes; either may have no `image_shape`."""
+    samples, images = (getattr(part, "image_shape", None) for part in (gan.generator, data))
+    if samples is not None and images is not None and tuple(samples) != tuple(images):
+        raise ValueError(f"{ref} makes samples of shape {tuple(samples)}, the data has {tuple(images)}")
 
 
 def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> LightningDataModule:
@@ -111,12 +117,12 @@ def table(measured: Measured) -> str:
     """The scores, a line each, and a line of what they depend on."""
     width = max(map(len, measured.scores))
     facts = measured.facts
-    told = (
+    conditions = (
         f"{facts['n_fake']} samples (seed {facts['seed']}, {'averaged' if facts['ema'] else 'plain'} generator, "
         f"{facts['kimg']:g} kimg) against {facts['n_real']} {facts['split']} images, in {facts['extractor']} "
         f"({facts['fingerprint']}; {facts['preprocessing']})"
     )
-    return "\n".join([*(f"{name:{width}}  {value:.6g}" for name, value in measured.scores.items()), told])
+    return "\n".join([*(f"{name:{width}}  {value:.6g}" for name, value in measured.scores.items()), conditions])
 
 
 def as_json(measured: Measured) -> str:

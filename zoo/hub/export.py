@@ -51,12 +51,12 @@ def export(
     checkpoint, folder = checkpoint_of(checkpoint) or Path(checkpoint), Path(folder)
     run = checkpoint.parent
     gan = load(checkpoint)
-    told = recipe_of(checkpoint)
-    objective, init_args = recipe.described(told)
+    hyper_parameters = recipe_of(checkpoint)
+    objective, init_args = recipe.described(hyper_parameters)
     record = facts.record(run)
     if name is None and not record:
         raise ValueError(f"{run} has no run.json, which would say what this is: use --name <variant>-<dataset>")
-    training = facts.training(run, seeds) | facts.public({"init_from": told.get("init_from")})
+    training = facts.training(run, seeds) | facts.public({"init_from": hyper_parameters.get("init_from")})
     config: dict[str, Any] = {
         "schema": bundle.SCHEMA,
         "name": name or f"{record['variant']}-{record['dataset']}",

@@ -37,30 +37,30 @@ def record(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     if not path.is_file():
         return {}
-    told = read_record(path)
-    return {**public(told), "command": _command(str(told.get("command") or ""))}
+    found = read_record(path)
+    return {**public(found), "command": _command(str(found.get("command") or ""))}
 
 
 def configuration(run: Path) -> dict[str, Any] | None:
     """The run's `config.yaml`, to repeat it elsewhere; None without one, or if it began from a file of this machine."""
-    told = _configuration(run)
-    if told is None:
+    config = _configuration(run)
+    if config is None:
         return None
-    begun = told["model"]["init_args"].get("init_from")
+    begun = config["model"]["init_args"].get("init_from")
     if begun and not _can_be_found(begun if isinstance(begun, str) else begun["ref"]):
         return None
     kept = {"seed_everything", "variant", "dataset", "budget", "trainer", "model", "data"}
-    told = public({key: value for key, value in told.items() if key in kept})
-    told["trainer"] = {k: v for k, v in told["trainer"].items() if v is not None and k not in _MACHINE}
-    return told
+    config = public({key: value for key, value in config.items() if key in kept})
+    config["trainer"] = {k: v for k, v in config["trainer"].items() if v is not None and k not in _MACHINE}
+    return config
 
 
 def data(run: Path) -> dict[str, Any] | None:
     """The data of the run, their class by its short name; None if it has no `config.yaml`."""
-    told = _configuration(run)
-    if told is None:
+    config = _configuration(run)
+    if config is None:
         return None
-    path, arguments = told["data"]["class_path"], told["data"].get("init_args") or {}
+    path, arguments = config["data"]["class_path"], config["data"].get("init_args") or {}
     return {"class_path": path.rpartition(".")[2], "init_args": public(arguments)}
 
 
@@ -98,23 +98,23 @@ def seeds(run: Path, others: Sequence[Path]) -> list[dict[str, Any]]:
         return []
     rows = {}
     for folder in (run, *others):
-        told = record(folder)
-        score = (told.get("result") or {}).get("score")
+        facts = record(folder)
+        score = (facts.get("result") or {}).get("score")
         if not score or score["last"] is None:
             raise ValueError(f"--seeds: {folder} is no run that was measured at its end")
         _refuse_another_training(run, folder)
-        if told["seed"] in rows:
-            raise ValueError(f"--seeds: {folder} has seed {told['seed']}, as another run has")
-        rows[told["seed"]] = {"seed": told["seed"], "score": score["last"], "best": score["best"]}
+        if facts["seed"] in rows:
+            raise ValueError(f"--seeds: {folder} has seed {facts['seed']}, as another run has")
+        rows[facts["seed"]] = {"seed": facts["seed"], "score": score["last"], "best": score["best"]}
     return [rows[seed] for seed in sorted(rows)]
 
 
 def training(run: Path, others: Sequence[Path] = ()) -> dict[str, Any]:
     """How the training went: its facts from `run.json`, its configuration, and the seeds of all its runs."""
-    told = record(run)
-    result = told.get("result") or {}
+    facts = record(run)
+    result = facts.get("result") or {}
     return {
-        **{key: told.get(key) for key in ("seed", "device", "ranks", "versions", "git", "command", "status", "ended")},
+        **{key: facts.get(key) for key in ("seed", "device", "ranks", "versions", "git", "command", "status", "ended")},
         **{key: result.get(key) for key in ("seconds", "images_per_second")},
         "run_kimg": result.get("kimg"),
         "seeds": seeds(run, others),
@@ -136,9 +136,9 @@ def _refuse_another_training(run: Path, other: Path) -> None:
 
 def _conditions(run: Path) -> dict[str, Any]:
     """All that a training depends on but its seed."""
-    told = record(run)
+    facts = record(run)
     config = {key: value for key, value in (configuration(run) or {}).items() if key != "seed_everything"}
-    return {**config, "variant": told["variant"], "dataset": told["dataset"], "kimg": told["result"]["kimg"]}
+    return {**config, "variant": facts["variant"], "dataset": facts["dataset"], "kimg": facts["result"]["kimg"]}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

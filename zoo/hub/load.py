@@ -113,16 +113,16 @@ def _read(path: Path) -> dict[str, Any]:
     frozen = checkpoint["game"].get("frozen", ())
     if not isinstance(frozen, list | tuple) or not all(isinstance(name, str) for name in frozen):
         raise ValueError(f"{path}: game: frozen must be a list of names")
-    told = checkpoint.get("hyper_parameters")
-    if not told:
+    described = checkpoint.get("hyper_parameters")
+    if not described:
         raise ValueError(
             f"{path} does not say how its networks were built, since it was not written by "
             "train.py; use YourClass.load_from_checkpoint(path, generator=..., discriminator=...)"
         )
-    if not isinstance(told, dict) or not isinstance(told.get("_class_path"), str):
+    if not isinstance(described, dict) or not isinstance(described.get("_class_path"), str):
         raise ValueError(f"{path} does not say which objective it is of: it was not written by train.py")
-    _init_from(told.get("init_from"), path)
-    _refuse_too_many(told, path)
+    _init_from(described.get("init_from"), path)
+    _refuse_too_many(described, path)
     return checkpoint
 
 
@@ -164,16 +164,16 @@ def _class_of(name: str, place: str, trust: Sequence[str]) -> Any:
     return found
 
 
-def _init_from(told: Any, path: Path) -> InitFrom | None:
+def _init_from(spec: Any, path: Path) -> InitFrom | None:
     """What the run began from, which is not followed: its networks are in the checkpoint."""
-    if not told:
+    if not spec:
         return None
-    if isinstance(told, str):
-        return InitFrom(told)
-    if not isinstance(told, dict) or told.keys() - {"ref", "parts", "freeze"}:
-        raise ValueError(f"{path}: init_from has ref, parts and freeze, not {told!r:.100}")
+    if isinstance(spec, str):
+        return InitFrom(spec)
+    if not isinstance(spec, dict) or spec.keys() - {"ref", "parts", "freeze"}:
+        raise ValueError(f"{path}: init_from has ref, parts and freeze, not {spec!r:.100}")
     try:
-        return InitFrom(**told)
+        return InitFrom(**spec)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -187,6 +187,6 @@ def _plain(value: Any) -> Any:
     parts = [value.get("init_args") or {}, value.get("dict_kwargs") or {}]
     if not all(isinstance(part, dict) for part in parts):
         return value
-    told = {**parts[0], **parts[1]}
+    arguments = {**parts[0], **parts[1]}
     rest = {key: part for key, part in value.items() if key not in {"init_args", "dict_kwargs"}}
-    return {**rest, "init_args": {key: _plain(part) for key, part in told.items()}}
+    return {**rest, "init_args": {key: _plain(part) for key, part in arguments.items()}}

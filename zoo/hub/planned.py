@@ -52,13 +52,13 @@ def compare(path: Path, found: Mapping[str, Kind], planned: Mapping[str, Kind], 
             f"{path} has a generator with a dense label embedding, as the zoo had before labels entered as one-hot "
             "codes; such generators made one picture a class, so train it again"
         )
-    told = [f"{name} is missing" for name in planned if name not in found]
-    told += [f"{name} belongs to nothing" for name in found if name not in planned]
+    misfits = [f"{name} is missing" for name in planned if name not in found]
+    misfits += [f"{name} belongs to nothing" for name in found if name not in planned]
     both = [name for name in planned if name in found and found[name] != planned[name]]
-    told += [f"{name} is {found[name]}, {wanted_by} wants {planned[name]}" for name in both]
-    if told:
-        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
-        raise ValueError(f"{path} does not fit {wanted_by}: {'; '.join(told[:3])}{more}")
+    misfits += [f"{name} is {found[name]}, {wanted_by} wants {planned[name]}" for name in both]
+    if misfits:
+        more = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise ValueError(f"{path} does not fit {wanted_by}: {'; '.join(misfits[:3])}{more}")
 
 
 def kinds_of(tensors: Mapping[str, Any], path: Path) -> dict[str, Kind]:
@@ -77,7 +77,7 @@ def _planned(make: Callable[[], GAN], most: int) -> dict[str, Kind]:
     """The tensors of the GAN that `make` builds, without memory for any; ValueError beyond this many parts."""
     parts = 0
 
-    def count(*told: Any) -> None:
+    def count(*registered: Any) -> None:
         nonlocal parts
         parts += 1
         if parts > most:

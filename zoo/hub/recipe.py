@@ -54,8 +54,8 @@ def described(hyper_parameters: Recipe) -> tuple[str, dict[str, Any]]:
     member = variants().get(path.rpartition(".")[2])
     if member is None or find(path) is not member:
         raise ValueError(f"{path} cannot be published: it is no objective of zoo.variants")
-    told = {key: value for key, value in hyper_parameters.items() if key not in BESIDE}
-    return member.__module__.rpartition(".")[2], {key: _described(value, key) for key, value in told.items()}
+    arguments = {key: value for key, value in hyper_parameters.items() if key not in BESIDE}
+    return member.__module__.rpartition(".")[2], {key: _described(value, key) for key, value in arguments.items()}
 
 
 def build(name: str, init_args: Recipe) -> GAN:
@@ -98,8 +98,11 @@ def _described(value: Any, place: str) -> Any:
     known = classes().get(name)
     if known is None or ("." in path and find(path) is not known):
         raise ValueError(f"{place}: {path} cannot be published: it is no class of {ROOMS}")
-    told = {**(value.get("init_args") or {}), **(value.get("dict_kwargs") or {})}
-    return {"class_path": name, "init_args": {key: _described(part, f"{place}.{key}") for key, part in told.items()}}
+    arguments = {**(value.get("init_args") or {}), **(value.get("dict_kwargs") or {})}
+    return {
+        "class_path": name,
+        "init_args": {key: _described(part, f"{place}.{key}") for key, part in arguments.items()},
+    }
 
 
 def _built(value: Any, place: str, find_class: FindClass) -> Any:
@@ -108,11 +111,11 @@ def _built(value: Any, place: str, find_class: FindClass) -> Any:
         return [_built(part, f"{place}[{i}]", find_class) for i, part in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    name, told = value.get("class_path"), value.get("init_args", {})
-    if value.keys() - {"class_path", "init_args"} or not isinstance(name, str) or not isinstance(told, dict):
+    name, init_args = value.get("class_path"), value.get("init_args", {})
+    if value.keys() - {"class_path", "init_args"} or not isinstance(name, str) or not isinstance(init_args, dict):
         raise ValueError(f"{place}: a class has a class_path and init_args, this has {_keys(value)}")
     found = find_class(name, place)
-    arguments = {key: _built(part, f"{place}.{key}", find_class) for key, part in told.items()}
+    arguments = {key: _built(part, f"{place}.{key}", find_class) for key, part in init_args.items()}
     return partial(found, **arguments) if issubclass(found, torch.optim.Optimizer) else found(**arguments)
 
 

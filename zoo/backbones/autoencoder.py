@@ -16,7 +16,6 @@ from zoo.backbones.base import (
     square_shape,
     xavier,
 )
-from zoo.backbones.maps import Flatten, Unflatten
 from zoo.support.described import Described
 
 
@@ -106,11 +105,11 @@ def _encoder(channels: int, size: int, width: int, code_dim: int) -> nn.Module:
     layers = [_conv(channels, width), nn.ELU(inplace=True), *_convs(width)]
     for c_in, c_out in pairwise(widths):
         layers += [_conv(c_in, c_out, stride=2), nn.ELU(inplace=True), *_convs(c_out)]
-    return nn.Sequential(*layers, Flatten(), xavier(nn.Linear(64 * widths[-1], code_dim)))
+    return nn.Sequential(*layers, nn.Flatten(), xavier(nn.Linear(64 * widths[-1], code_dim)))
 
 
 def _decoder(channels: int, size: int, width: int, code_dim: int) -> nn.Module:
-    layers = [xavier(nn.Linear(code_dim, 64 * width)), Unflatten(width, 8)]
+    layers = [xavier(nn.Linear(code_dim, 64 * width)), nn.Unflatten(1, (width, 8, 8))]
     layers += _convs(width)
     for _ in doublings(16, size):
         layers += [nn.Upsample(scale_factor=2), *_convs(width)]

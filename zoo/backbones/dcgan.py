@@ -18,7 +18,6 @@ from zoo.backbones.base import (
     norm2d,
     square_shape,
 )
-from zoo.backbones.maps import Doubling, Flatten, Halving, Unflatten
 
 
 class DCGANGenerator(Generator):
@@ -56,18 +55,18 @@ class DCGANGenerator(Generator):
         bias = norm == "none"
         layers: list[nn.Module] = [
             nn.Linear(self.input_dim, 16 * widths[0], bias=bias),
-            Unflatten(widths[0], 4),
+            nn.Unflatten(1, (widths[0], 4, 4)),
             norm2d(norm, widths[0]),
             ReLU(),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
-                Doubling(c_in, c_out, bias=bias),
+                _doubling(c_in, c_out, bias),
                 norm2d(norm, c_out),
                 ReLU(),
             ]
         layers += [
-            Doubling(widths[-1], channels),
+            _doubling(widths[-1], channels),
             nn.Tanh(),
         ]
         self.net = nn.Sequential(*layers)
@@ -106,16 +105,16 @@ class DCGANDiscriminator(Discriminator):
         widths = _widths(size, width)[::-1]
         super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
         layers: list[nn.Module] = [
-            Halving(channels, widths[0]),
+            _halving(channels, widths[0]),
             LeakyReLU(0.2),
         ]
         for c_in, c_out in pairwise(widths):
             layers += [
-                Halving(c_in, c_out, bias=norm == "none"),
+                _halving(c_in, c_out, bias=norm == "none"),
                 norm2d(norm, c_out),
                 LeakyReLU(0.2),
             ]
-        self.trunk = nn.Sequential(*layers, Flatten())
+        self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.trunk.apply(_init)
         self.head.apply(_init)
         self.to(memory_format=torch.channels_last)
@@ -124,6 +123,14 @@ class DCGANDiscriminator(Discriminator):
 def _widths(size: int, width: int) -> list[int]:
     """Return the channels of the maps of 4, 8, ..., size / 2 pixels."""
     return [width * min(8, size // (2 * r)) for r in doublings(4, size // 2)]
+
+
+def _halving(c_in: int, c_out: int, bias: bool = True) -> nn.Module:
+    return nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
+
+
+def _doubling(c_in: int, c_out: int, bias: bool = True) -> nn.Module:
+    return nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=bias)
 
 
 def _init(layer: nn.Module) -> None:

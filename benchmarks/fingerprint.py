@@ -48,7 +48,7 @@ def options() -> dict[str, list[str]]:
 
 def digest(run: Path) -> str:
     """16 hexadecimal digits of a run's weights and rows."""
-    from zoo.run.loggers import read_metrics
+    from zoo.run.records import read_metrics
 
     total = hashlib.sha256()
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]

@@ -12,7 +12,7 @@ from tests.games import same, snapshot
 from tests.test_configs import SMALL, fit
 from zoo.__main__ import main as zoo_main
 from zoo.cli.main import ROOT, snake_case
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics
 from zoo.variants import nsgan
 
 NSGAN, DIGITS = ROOT / "configs/nsgan.yaml", ROOT / "configs/data/digits.yaml"

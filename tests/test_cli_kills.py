@@ -17,7 +17,7 @@ from tests.games import same
 from tests.victims import Victims
 from zoo.cli.main import ROOT
 from zoo.run import files
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics
 
 CONFIGS = ROOT / "configs"
 BATCH, EVERY = 0.016, 0.1  # kimg: a checkpoint every 6 or 7 batches

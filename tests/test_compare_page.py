@@ -5,6 +5,8 @@ import json
 import math
 import re
 import statistics
+import subprocess
+import sys
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -105,6 +107,13 @@ def test_the_numbers_are_those_of_the_logs(runs: Path, tmp_path: Path, capsys: p
     won = sum(a < b for a in best[ranked[0]] for b in best[ranked[1]])
     assert page.row(1, ranked[0])[2] == f"{won / 9:.2f} {won}/9"
     assert measure["duels"]["best"][ranked[0]][ranked[1]]["probability"] == pytest.approx(won / 9)
+
+
+def test_the_command_waits_for_no_torch(runs: Path, tmp_path: Path) -> None:
+    code = "import sys; from zoo.__main__ import main; main(sys.argv[1:]); print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "compare", str(runs), "-o", str(tmp_path / "page.html")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == [f"9 runs of 3 variants: {tmp_path}/page.html", "False"]
 
 
 def test_the_same_runs_make_the_same_page(runs: Path) -> None:

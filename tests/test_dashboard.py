@@ -17,7 +17,7 @@ import zoo.dashboard
 from zoo.__main__ import main
 from zoo.dashboard.keys import Keys, features_of
 from zoo.dashboard.views import spec_of
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics
 
 ROOT = Path(__file__).parent.parent
 PLACE = ["dashboard", "--entity", "local", "--project", "gan-zoo"]

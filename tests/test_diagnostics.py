@@ -23,7 +23,8 @@ from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Checkpoints, Diagnostics, RunRecord
 from zoo.cli.main import ROOT
 from zoo.diagnosis import DIVERGENCE, Reading
-from zoo.run.loggers import MetricsLog, WandbLogger, read_metrics
+from zoo.run.loggers import MetricsLog, WandbLogger
+from zoo.run.records import read_metrics
 from zoo.stabilizers import Dropout, InstanceNoise, SpectralNorm
 from zoo.variants.lsgan import LSGAN
 from zoo.variants.nsgan import NSGAN

@@ -25,8 +25,7 @@ from zoo.benchmark.rehearsal import _Rehearsing
 from zoo.cli.configs import check_files, read_file
 from zoo.cli.main import ROOT, main
 from zoo.hub import bundle
-from zoo.run.folders import read_record
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics, read_record
 
 QUIET = {
     "deadline": None, "database": None,

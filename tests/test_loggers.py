@@ -19,7 +19,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from zoo.run.loggers import MetricsLog, WandbLogger, log_picture, read_metrics
+from zoo.run.loggers import MetricsLog, WandbLogger, log_picture
+from zoo.run.records import read_metrics
 
 ROOT = Path(__file__).parent.parent
 

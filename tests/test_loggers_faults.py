@@ -20,7 +20,8 @@ from tests.fakes.wandb import Answer, FakeWandb, Request
 from tests.test_loggers import records
 from zoo.callbacks import Samples
 from zoo.cli.main import ROOT
-from zoo.run.loggers import MetricsLog, WandbLogger, read_metrics
+from zoo.run.loggers import MetricsLog, WandbLogger
+from zoo.run.records import read_metrics
 
 EPOCHS, HALF = 20, 100  # the run's epochs, and after which of its 200 steps the server turns
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics
 
 ROOT = Path(__file__).parent.parent
 

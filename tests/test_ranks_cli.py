@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli.main import ROOT
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics
 
 LAUNCHERS = {
     "lightning": [],

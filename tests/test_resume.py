@@ -23,7 +23,7 @@ from tests.fakes.wandb import FakeWandb
 from tests.test_configs import SMALL, VARIANTS, fit
 from zoo.backbones import MLPDiscriminator
 from zoo.cli.main import ROOT
-from zoo.run.loggers import read_metrics
+from zoo.run.records import read_metrics
 from zoo.training import ManualTraining
 
 STEPS, SAVED, CUT = 26, 16, 18  # 22 make an epoch

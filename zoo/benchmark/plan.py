@@ -18,7 +18,7 @@ from zoo.benchmark.flops import flops_per_image
 from zoo.benchmark.rehearsal import Rehearsal, rehearse
 from zoo.cli.configs import read_file
 from zoo.run.files import LAST, PREVIOUS, whole
-from zoo.run.folders import read_record
+from zoo.run.records import read_record
 
 
 @dataclass(frozen=True)

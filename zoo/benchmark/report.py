@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from zoo.benchmark.plan import Planned
-from zoo.run.loggers import decode
+from zoo.run.records import decode
 
 
 class Progress:

@@ -20,7 +20,8 @@ from zoo.callbacks.trainer import leaves_nothing, say, wrapped
 from zoo.diagnosis import History, Reading
 from zoo.metrics.features import Classifier
 from zoo.run.files import put
-from zoo.run.loggers import KIMG, log_alert
+from zoo.run.loggers import log_alert
+from zoo.run.records import KIMG
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -24,7 +24,7 @@ from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures, as_extractor
 from zoo.metrics.features.memory import remember
 from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
-from zoo.run.loggers import encode
+from zoo.run.records import encode
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -28,7 +28,7 @@ from zoo.callbacks.stopping import EarlyStopping
 from zoo.callbacks.trainer import find, leaves_nothing, say
 from zoo.run import slurm
 from zoo.run.files import BEST, LAST, put
-from zoo.run.loggers import KIMG, encode
+from zoo.run.records import KIMG, encode
 from zoo.run.secrets import redacted, redacted_words
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zoo.callbacks.readings import gradients_by_layer, last_turns, ranking
 from zoo.noise import Noise
 from zoo.optim import Adam
-from zoo.run.loggers import encode
+from zoo.run.records import encode
 from zoo.support.freezing import Buffers
 from zoo.types import Data
 

@@ -16,8 +16,9 @@ from zoo.cli.configs import CONFIGS
 from zoo.cli.main import DEFAULT_CALLBACKS, keep_recipe, snake_case
 from zoo.cli.quiet import hush
 from zoo.gan import GAN
-from zoo.run.folders import checkpoint_of, new_folder, read_record
+from zoo.run.folders import checkpoint_of, new_folder
 from zoo.run.loggers import MetricsLog, WandbLogger
+from zoo.run.records import read_record
 from zoo.run.secrets import redacted
 from zoo.support.described import description
 

@@ -47,8 +47,9 @@ from zoo.cli.objective import network_arguments, objectives_of, optimizer_words,
 from zoo.cli.quiet import hush, print_anything
 from zoo.gan import GAN
 from zoo.run import files, slurm
-from zoo.run.folders import checkpoint_of, new_folder, read_record
+from zoo.run.folders import checkpoint_of, new_folder
 from zoo.run.loggers import MetricsLog, import_wandb
+from zoo.run.records import read_record
 from zoo.run.secrets import redacted
 from zoo.support.checks import check_losses
 from zoo.variants import variants

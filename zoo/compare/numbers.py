@@ -8,7 +8,7 @@ from zoo.compare.comparison import WHENS, Comparison, Matrix, Section, Variant, 
 from zoo.compare.runs import Run
 from zoo.compare.scores import Measure
 from zoo.compare.statistics import LEVEL, RESAMPLES
-from zoo.run.loggers import encode
+from zoo.run.records import encode
 
 SCHEMA = 1
 _OF_A_RUN = (

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.cli.configs import read_file
-from zoo.run.folders import read_record
-from zoo.run.loggers import KIMG, read_metrics
+from zoo.run.records import KIMG, read_metrics, read_record
 
 RECORD = "run.json"
 _MOST = {RECORD: 16e6, "config.yaml": 4e6, "metrics.jsonl": 256e6, "scores.jsonl": 256e6}  # bytes of a file

@@ -10,7 +10,7 @@ from zoo.callbacks.evaluation import own_extractor
 from zoo.cli.configs import CONFIGS
 from zoo.hub.evaluate import data_module
 from zoo.metrics.scores import score_name
-from zoo.run.loggers import KIMG
+from zoo.run.records import KIMG
 
 DATA = CONFIGS / "data"
 

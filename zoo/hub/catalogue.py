@@ -15,7 +15,7 @@ from typing import Any
 
 from zoo.hub.bundle import CONFIG, WEIGHTS
 from zoo.hub.recipe import close
-from zoo.run.loggers import decode
+from zoo.run.records import decode
 
 DATA = Path(__file__).parent / "catalogue_data"
 MORE = "in a checkout of the zoo: pip install ./zoo/hub/catalogue_data"  # the weights that a wheel leaves out

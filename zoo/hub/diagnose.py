@@ -25,7 +25,7 @@ from zoo.hub.pretrained import trained
 from zoo.metrics.features import Classifier
 from zoo.run import files
 from zoo.run.folders import checkpoint_of
-from zoo.run.loggers import encode
+from zoo.run.records import encode
 from zoo.types import Data, total
 
 

@@ -20,7 +20,7 @@ from zoo.hub.pretrained import trained
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
 from zoo.run.folders import checkpoint_of
-from zoo.run.loggers import encode
+from zoo.run.records import encode
 
 
 def evaluate(

@@ -14,8 +14,7 @@ from typing import Any
 
 from zoo.cli.configs import read_file
 from zoo.metrics.scores import score_name
-from zoo.run.folders import read_record
-from zoo.run.loggers import decode, read_metrics
+from zoo.run.records import decode, read_metrics, read_record
 from zoo.run.secrets import HIDDEN, is_secret, redacted
 
 _PRIVATE = {"root", "default_root_dir", "ckpt_path", "save_dir", "logger", "dirpath"}

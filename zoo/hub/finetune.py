@@ -21,7 +21,8 @@ from zoo.hub.evaluate import data_module
 from zoo.hub.load import tensors_of
 from zoo.hub.recipe import BESIDE
 from zoo.run import files
-from zoo.run.folders import checkpoint_of, read_record
+from zoo.run.folders import checkpoint_of
+from zoo.run.records import read_record
 from zoo.variants import variants
 
 AVERAGE = "generator_ema"

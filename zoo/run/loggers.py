@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import sys
@@ -24,64 +23,11 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from zoo.metrics.features.memory import cache_folder
+from zoo.run.records import KIMG, encode, names_of, read_metrics
 from zoo.run.secrets import redacted, redacted_words
 
 if TYPE_CHECKING:
     from wandb import Run
-
-KIMG = "progress/kimg"  # the x axis: thousands of real images dealt, over all ranks
-
-_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-
-
-def encode(value: Any) -> Any:
-    """A number as JSON can hold it: NaN and the infinities become "nan", "inf" and "-inf"."""
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def decode(value: Any) -> Any:
-    """The inverse of :func:`encode`."""
-    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, in order, with NaN and infinities as floats.
-
-    A last line cut short by a kill is left out. Where a resumed run went back to its checkpoint,
-    the rows it has written again are left out too: those of a higher kimg, and of the same kimg
-    those with a name that comes again.
-
-    Raises:
-        ValueError: any other line is not a JSON object.
-    """
-    try:
-        *lines, torn = Path(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: {error}") from None
-    del torn  # empty when the file is whole
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = {key: decode(value) for key, value in json.loads(line).items()}
-        except (json.JSONDecodeError, AttributeError) as error:
-            raise ValueError(f"{path}:{number} is not a JSON object: {line[:60]!r}") from error
-        kimg = row.get(KIMG, math.inf)
-        while rows and rows[-1].get(KIMG, -math.inf) > kimg * (1 + 1e-6):  # kimg may have been through float32
-            rows.pop()
-        beside = []
-        while rows and rows[-1].get(KIMG) == kimg:
-            beside.append(rows.pop())
-        rows += [other for other in reversed(beside) if not _named(other) & _named(row)]
-        rows.append(row)
-    return rows
-
-
-def _named(row: Mapping[str, Any]) -> set[str]:
-    return row.keys() - {"step", "time", "epoch", KIMG}
 
 
 class MetricsLog(Logger):
@@ -131,7 +77,7 @@ class MetricsLog(Logger):
     def complete(self, metrics: Mapping[str, Any], step: int) -> None:
         """Append a row unless it is there: a kill may come between a checkpoint and the row of its step."""
         rows = read_metrics(self.path) if self.path.is_file() else []
-        if not any(row.get(KIMG) == metrics[KIMG] and _named(metrics) <= row.keys() for row in rows):
+        if not any(row.get(KIMG) == metrics[KIMG] and names_of(metrics) <= row.keys() for row in rows):
             self.log_metrics(metrics, step)
 
     @rank_zero_only

@@ -1,0 +1,85 @@
+"""The files of a run, read back: `metrics.jsonl` and `run.json`. Imports neither torch nor Lightning."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KIMG = "progress/kimg"  # the x axis: thousands of real images dealt, over all ranks
+
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def encode(value: Any) -> Any:
+    """A number as JSON can hold it: NaN and the infinities become "nan", "inf" and "-inf"."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def decode(value: Any) -> Any:
+    """The inverse of :func:`encode`."""
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a `metrics.jsonl`, in order, with NaN and infinities as floats.
+
+    A last line cut short by a kill is left out. Where a resumed run went back to its checkpoint,
+    the rows it has written again are left out too: those of a higher kimg, and of the same kimg
+    those with a name that comes again.
+
+    Raises:
+        ValueError: any other line is not a JSON object.
+    """
+    try:
+        *lines, torn = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from None
+    del torn  # empty when the file is whole
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = {key: decode(value) for key, value in json.loads(line).items()}
+        except (json.JSONDecodeError, AttributeError) as error:
+            raise ValueError(f"{path}:{number} is not a JSON object: {line[:60]!r}") from error
+        kimg = row.get(KIMG, math.inf)
+        while rows and rows[-1].get(KIMG, -math.inf) > kimg * (1 + 1e-6):  # kimg may have been through float32
+            rows.pop()
+        beside = []
+        while rows and rows[-1].get(KIMG) == kimg:
+            beside.append(rows.pop())
+        rows += [other for other in reversed(beside) if not names_of(other) & names_of(row)]
+        rows.append(row)
+    return rows
+
+
+def names_of(row: Mapping[str, Any]) -> set[str]:
+    """Of the values in a row, without those that say when."""
+    return row.keys() - {"step", "time", "epoch", KIMG}
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """A run's `run.json`; ValueError, with the path, where it is none."""
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    for key in ("variant", "dataset", "status"):
+        if not isinstance(told.get(key), str):
+            raise ValueError(f"{path} has no {key}: not written by a run of train.py")
+    result = told.get("result") or {}
+    if not isinstance(result, dict) or not all(_is_amount(result.get(key)) for key in ("kimg", "seconds")):
+        raise ValueError(f"{path}: its result has no kimg and seconds as a run writes them")
+    return told
+
+
+def _is_amount(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -282,42 +282,33 @@ def test_tensors_that_do_not_fit_are_refused(folder: Path, change: Callable, sai
     refused(folder, "model.safetensors", said)
 
 
-# Hostile heads: (length, head, bytes that follow).
+# Hostile weights: (the header's length as it says, the header, bytes that follow).
 
 ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
 
 @pytest.mark.parametrize(
-    ("length", "head", "data"),
+    ("length", "header", "data"),
     [
         (2**63, {}, b""),
-        (2**40, {}, b""),
-        (None, {"a": {**ONE, "shape": [2**40]}}, b"\0" * 4),
+        (None, {"a": {**ONE, "shape": [2**40], "data_offsets": [0, 2**42]}}, b"\0" * 4),  # larger than its file
         (None, {"a": {**ONE, "shape": [0, 2**62], "data_offsets": [0, 0]}}, b""),
-        (None, {"a": {**ONE, "shape": [2**40], "data_offsets": [0, 2**42]}}, b"\0" * 4),
-        (None, {"a": {**ONE, "shape": [-1, -1]}}, b"\0" * 4),
-        (None, {"a": {**ONE, "shape": [True]}}, b"\0" * 4),
         (None, {"a": {**ONE, "shape": [1] * 100_000}}, b"\0" * 4),
-        (None, {"a": {**ONE, "dtype": "F128"}}, b"\0" * 4),
-        (None, {"a": {**ONE, "dtype": ["F32"]}}, b"\0" * 4),
-        (None, {"a": ONE, "b": ONE}, b"\0" * 4),
-        (None, {"a": {**ONE, "data_offsets": [4, 8]}}, b"\0" * 8),
+        (None, {"a": {**ONE, "dtype": "F4", "shape": [8]}}, b"\0" * 4),  # two numbers to a byte
+        (None, {"a": ONE, "b": ONE}, b"\0" * 4),  # one on the other
         (None, {"a": ONE}, b"\0" * 8),
-        (None, {"a": ONE}, b"\0" * 2),
-        (None, {"a": [0, 4]}, b"\0" * 4),
         (None, [1], b""),
-        (None, "no", b""),
     ],
 )
-def test_a_hostile_head_is_refused(folder: Path, length: int | None, head: Any, data: bytes) -> None:
-    text = json.dumps(head).encode()
+def test_hostile_weights_are_refused(folder: Path, length: int | None, header: Any, data: bytes) -> None:
+    text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
     seal(folder)
     refused(folder, "model.safetensors")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 7, struct.pack("<Q", 100_000) + b"[" * 100_000], ids=len)
-def test_no_head_is_refused(folder: Path, content: bytes) -> None:
+def test_what_has_no_header_is_refused(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").write_bytes(content)
     seal(folder)
-    refused(folder, "model.safetensors")
+    refused(folder, "model.safetensors", "no safetensors file", by=verify)

@@ -32,17 +32,24 @@ def fit(*args: object):
 def watched(monkeypatch) -> list[str]:
     """The names of the turns played; each is checked to have changed its movers' networks and nothing else."""
     played: list[str] = []
-    move = GAN.move
 
-    def watch(gan: GAN, turn, terms, **kwargs) -> None:
-        before = {name: snapshot(net) for name, net in gan.players().items()}
-        move(gan, turn, terms, **kwargs)
-        changed = {name for name, net in gan.players().items() if not same(before[name], snapshot(net))}
-        assert changed == set(turn.movers)
-        assert all(p.requires_grad for net in gan.players().values() for p in net.parameters())
-        played.append(turn.name)
+    def watch(name: str) -> None:
+        method = getattr(GAN, name)
 
-    monkeypatch.setattr(GAN, "move", watch)
+        def watched(gan: GAN, turn, *args, **kwargs):
+            before = {name: snapshot(net) for name, net in gan.players().items()}
+            result = method(gan, turn, *args, **kwargs)
+            changed = {name for name, net in gan.players().items() if not same(before[name], snapshot(net))}
+            assert changed == set(turn.movers)
+            assert all(p.requires_grad for net in gan.players().values() for p in net.parameters())
+            if name == "optimize":
+                played.append(turn.name)
+            return result
+
+        monkeypatch.setattr(GAN, name, watched)
+
+    watch("move")  # with its forward pass, which some dynamics have for both sides at once
+    watch("optimize")
     return played
 
 

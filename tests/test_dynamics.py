@@ -13,7 +13,10 @@ from zoo.dynamics import (
     Balanced,
     Consensus,
     CriticWarmup,
+    Extragradient,
     GradientRegularized,
+    Lookahead,
+    Optimistic,
     Simultaneous,
     Unrolled,
 )
@@ -78,6 +81,111 @@ def test_alternating_descent_on_xy_stays_on_its_orbit() -> None:
     assert orbit[1:] == pytest.approx([orbit[0]] * 2)
 
 
+# With c = x + iy both gradients together are -ic: a simultaneous step is c ← (1 - ih)c.
+
+
+def turned(factor: complex) -> tuple[float, float]:
+    point = factor * (0.3 + 0.8j)
+    return point.real, point.imag
+
+
+@pytest.mark.parametrize("steps", [1, 2, 30])
+def test_extragradient_on_xy_goes_in(steps: int) -> None:
+    """c' = (1 - ih)c, then c ← c - ihc' = (1 - ih - h²)c, of size √(1 - h² + h⁴)."""
+    point = play(Extragradient(), steps)
+    assert point == pytest.approx(turned((1 - 1j * H - H**2) ** steps), abs=1e-12)
+    assert radius(point) == pytest.approx((1 - H**2 + H**4) ** (steps / 2) * radius((0.3, 0.8)))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 40])
+def test_optimistic_descent_on_xy_has_its_closed_form(steps: int) -> None:
+    """cₜ₊₁ = (1 - 2ih)cₜ + ih cₜ₋₁: λ = ½(1 - 2ih ± √(1 - 4h²)), cₜ = (λ₊ᵗ⁺¹ - λ₋ᵗ⁺¹)/(λ₊ - λ₋) c₀."""
+    root = math.sqrt(1 - 4 * H**2)
+    high, low = (1 - 2j * H + root) / 2, (1 - 2j * H - root) / 2
+    power = (high ** (steps + 1) - low ** (steps + 1)) / (high - low)
+    assert play(Optimistic(), steps) == pytest.approx(turned(power), abs=1e-12)
+    assert abs(high) == pytest.approx(math.sqrt((1 + root) / 2))
+
+
+def test_optimistic_descent_is_extrapolation_from_the_past() -> None:
+    """Gidel et al. 2019, section 3.3, by two sequences of points: where one stands, and where one looks."""
+    here = there = (0.3, 0.8)
+    for _ in range(7):
+        field = there[1], -there[0]
+        here = here[0] + H * field[0], here[1] + H * field[1]
+        there = here[0] + H * field[0], here[1] + H * field[1]
+    assert play(Optimistic(), 7) == pytest.approx(there, abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "alpha"), [(5, 0.5), (3, 0.8), (1, 0.3)])
+def test_lookahead_on_xy_has_its_closed_form(k: int, alpha: float) -> None:
+    """(1 - α + α(1 - ih)ᵏ)ⁿ(1 - ih)ʳ after nk + r steps."""
+    inner = 1 - 1j * H
+    returned = 1 - alpha + alpha * inner**k
+    for n, rest in ((1, 0), (4, 0), (2, k - 1)):
+        point = play(Lookahead(Simultaneous(), k, alpha), n * k + rest)
+        assert point == pytest.approx(turned(returned**n * inner**rest), abs=1e-12)
+    assert (abs(returned) < 1) == (k * (1 - alpha) > 1)
+
+
+def test_lookahead_goes_back_to_where_it_was_in_all_players_and_in_any_dynamics() -> None:
+    """Alternating steps: x + hy, then y - hx at that x. In the nested one the outer return is the second step's."""
+    x = [0.3, 0.3 + H * 0.8]
+    y = [0.8, 0.8 - H * x[1]]
+    assert play(Lookahead(Alternating(), 1, 0.25), 1) == pytest.approx((0.3 + H * 0.8 / 4, 0.8 - H * x[1] / 4))
+    x.append(x[1] + H * y[1])
+    y.append(y[1] - H * x[2])
+    middle = (x[0] + x[2]) / 2, (y[0] + y[2]) / 2
+    assert play(Lookahead(Alternating(), 2), 2) == pytest.approx(middle)
+    nested = (x[0] + middle[0]) / 2, (y[0] + middle[1]) / 2
+    assert play(Lookahead(Lookahead(Alternating(), 2), 2), 2) == pytest.approx(nested)
+
+
+def adam_step(moments: list[float], gradient: float, t: int, lr: float) -> float:
+    """The t-th step of Adam(β = 0.5, 0.9), ε = 1e-8; changes its moments."""
+    moments[:] = [0.5 * moments[0] + 0.5 * gradient, 0.9 * moments[1] + 0.1 * gradient**2]
+    return -lr * moments[0] / (1 - 0.5**t) / (math.sqrt(moments[1] / (1 - 0.9**t)) + 1e-8)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_extragradient_and_optimism_with_adam_are_the_authors_algorithms(fused: bool) -> None:
+    """ExtraAdam updates the moments twice a batch; optimistic Adam takes 2uₜ - uₜ₋₁ of Adam's own steps u."""
+
+    def adam(parameters):
+        return torch.optim.Adam(parameters, lr=0.02, betas=(0.5, 0.9), fused=fused)
+
+    def game(dynamics, steps: int) -> tuple[float, float]:
+        gan = Game(Scalar(0.8), Scalar(0.3, critic=True), dynamics=dynamics, g_optimizer=adam, d_optimizer=adam)
+        fit(gan, [(torch.zeros(2, 1, dtype=torch.float64),)] * steps)
+        return gan.discriminator.value.item(), gan.generator.value.item()
+
+    x, y = 0.3, 0.8
+    moments = [[0.0, 0.0], [0.0, 0.0]]
+    for t in (1, 3, 5):
+        ahead = x + adam_step(moments[0], -y, t, 0.02), y + adam_step(moments[1], x, t, 0.02)
+        x, y = x + adam_step(moments[0], -ahead[1], t + 1, 0.02), y + adam_step(moments[1], ahead[0], t + 1, 0.02)
+    assert game(Extragradient(), 3) == pytest.approx((x, y), abs=1e-9)
+
+    x, y, last = 0.3, 0.8, (0.0, 0.0)
+    moments = [[0.0, 0.0], [0.0, 0.0]]
+    for t in (1, 2, 3):
+        step = adam_step(moments[0], -y, t, 0.02), adam_step(moments[1], x, t, 0.02)
+        x, y, last = x + 2 * step[0] - last[0], y + 2 * step[1] - last[1], step
+    assert game(Optimistic(), 3) == pytest.approx((x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize("dynamics", [Extragradient(), Optimistic(), Lookahead(Simultaneous(), k=2)], ids=repr)
+def test_an_average_follows_what_is_kept_and_a_move_is_one_move(dynamics) -> None:
+    gan = Game(
+        Scalar(0.8), Scalar(0.3, critic=True), dynamics=copy.deepcopy(dynamics), ema_decay=0.0,
+        g_optimizer=torch.optim.SGD, d_optimizer=torch.optim.SGD,
+    )  # fmt: skip
+    fit(gan, [(torch.zeros(2, 1, dtype=torch.float64),)] * 3)
+    assert gan.g_moves == 3
+    assert torch.equal(gan.generator_ema.value, gan.generator.value)
+    assert gan.generator.value.item() != 0.8
+
+
 @pytest.mark.parametrize("gamma", [0.05, 1.0])
 def test_consensus_on_xy_scales_by_its_closed_form(gamma: float) -> None:
     x, y = play(Consensus(gamma))
@@ -119,7 +227,8 @@ def test_unrolling_on_a_concave_game(k: int) -> None:
 REDUCTIONS = [
     (Consensus(0), Simultaneous()), (GradientRegularized(0), Alternating()), (Unrolled(0), Alternating()),
     (GradientRegularized(0, d_steps=2), Alternating(2)), (CriticWarmup(1, 1, 3), Alternating(1)),
-    (Balanced(1.0, 0.0), Alternating()),
+    (Balanced(1.0, 0.0), Alternating()), (Lookahead(Consensus(0.5), 2, 1.0), Consensus(0.5)),
+    (Lookahead(Alternating(2), k=6), Alternating(2)),
 ]  # fmt: skip
 
 
@@ -352,6 +461,10 @@ def test_balanced_moves_whoever_is_behind(share: float, moves: str) -> None:
         (lambda: Balanced(0.5, 0.6), "g_from <= d_until"),
         (lambda: Consensus(-1), "gamma must be at least 0"),
         (lambda: GradientRegularized(-0.1), "eta must be at least 0"),
+        (lambda: Lookahead(Alternating(), k=0), "k must be at least 1"),
+        (lambda: Lookahead(Alternating(), alpha=0), r"alpha must be in \(0, 1\], got 0"),
+        (lambda: Lookahead(Alternating(), alpha=1.5), r"alpha must be in \(0, 1\], got 1.5"),
+        (lambda: NSGAN(*networks(), dynamics=Lookahead(Consensus()), compile=True), "compile cannot.*with Consensus"),
         (lambda: Unrolled(-1), "k must be at least 0"),
         (lambda: Unrolled(inner="rmsprop"), "'rmsprop'; choose from sgd, optimizer"),
         (lambda: UnrolledGAN(*networks(), objective="ns"), "'ns'; choose from minimax, non_saturating"),

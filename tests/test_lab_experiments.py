@@ -37,7 +37,7 @@ def test_divergences() -> None:
 @pytest.mark.slow
 def test_oscillation() -> None:
     seen = numbers("oscillation")
-    for name in ("simultaneous", "alternating", "consensus", "gradient-regularised", "unrolled"):
+    for name in lab.experiment("oscillation").predicted():
         assert seen[f"{name}: factor per step"] == pytest.approx(seen[f"{name}: spectral radius"], abs=2e-4)
     assert seen["simultaneous: distance at the end"] == pytest.approx(4.448, abs=0.01)
     assert seen["alternating: spread of x² + y² + hxy"] < 1e-12
@@ -45,6 +45,9 @@ def test_oscillation() -> None:
     assert seen["historical averaging: distance at the end"] < 0.4
     assert seen["unrolled: distance at the end"] == pytest.approx(seen["gradient-regularised: distance at the end"])
     assert seen["consensus: distance at the end"] < seen["unrolled: distance at the end"] < 1e-5
+    assert seen["extragradient: distance at the end"] == pytest.approx((1 - 0.1**2 + 0.1**4) ** 150)
+    assert seen["lookahead: distance at the end"] == pytest.approx(abs(0.5 + 0.5 * (1 - 0.1j) ** 5) ** 60)
+    assert seen["optimistic: distance at the end"] < seen["extragradient: distance at the end"] < 0.25
 
 
 @pytest.mark.slow

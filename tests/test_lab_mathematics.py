@@ -116,9 +116,15 @@ def test_the_spectral_radii_of_xy(name: str) -> None:
         "consensus": [[1 - h, h], [-h, 1 - h]],
         "gradient-regularised": [[1, h], [-h, 1 - h * h - 2 * 0.5 * h]],
         "unrolled": [[1, h], [-h, 1 - h * h - 2 * 5 * 0.1 * h]],
+        "extragradient": [[1 - h * h, h], [-h, 1 - h * h]],
+        # of (x, y) and the point before
+        "optimistic": [[1, 2 * h, 0, -h], [-2 * h, 1, h, 0], [1, 0, 0, 0], [0, 1, 0, 0]],
+        "lookahead": torch.eye(2) / 2
+        + torch.linalg.matrix_power(torch.tensor([[1, h], [-h, 1]], dtype=torch.float64), 5) / 2,
     }
-    radius = torch.linalg.eigvals(torch.tensor(matrices[name], dtype=torch.float64)).abs().max().item()
-    assert oscillation.predicted()[name] == pytest.approx(radius, abs=1e-12)
+    radius = torch.linalg.eigvals(torch.as_tensor(matrices[name], dtype=torch.float64)).abs().max().item()
+    steps = 5 if name == "lookahead" else 1
+    assert oscillation.predicted()[name] == pytest.approx(radius ** (1 / steps), abs=1e-12)
 
 
 def test_the_zoo_plays_xy_as_the_matrix_does() -> None:

@@ -13,7 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.games import fit, networks, points, same, snapshot
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.cli.main import ROOT, main
-from zoo.dynamics import Alternating, Consensus, GradientRegularized, Simultaneous, Unrolled
+from zoo.dynamics import (
+    Alternating,
+    Consensus,
+    Extragradient,
+    GradientRegularized,
+    Lookahead,
+    Optimistic,
+    Simultaneous,
+    Unrolled,
+)
 from zoo.gan import GAN
 from zoo.nonfinite import EVERY, Monitor, masked
 from zoo.optim import Adam
@@ -95,7 +104,7 @@ def test_the_term_at_fault_is_named() -> None:
     assert same(snapshot(gan.discriminator), before)
 
 
-@pytest.mark.parametrize("dynamics", [Simultaneous, lambda: Consensus(1.0)])
+@pytest.mark.parametrize("dynamics", [Simultaneous, lambda: Consensus(1.0), Extragradient, Optimistic])
 def test_simultaneous_players_stand_still_too(dynamics) -> None:
     gan = NSGAN(*networks(), dynamics=dynamics(), nonfinite="skip")
     with pytest.warns(UserWarning, match=r"the move of d at 0 kimg"):
@@ -149,10 +158,12 @@ def test_an_unknown_policy_is_refused() -> None:
     lambda base: base(UnrolledGAN)(*networks(), dynamics=Unrolled(2)),
     lambda base: base(NSGAN)(*networks(), dynamics=Consensus(1.0)),
     lambda base: base(MinimaxGAN)(*networks(), dynamics=GradientRegularized(1.0)),
+    lambda base: base(NSGAN)(*networks(), dynamics=Lookahead(Extragradient(), k=2)),
+    lambda base: base(NSGAN)(*networks(), dynamics=Optimistic()),
     lambda base: base(NSGAN)(
         *networks(norm="batch", d_norm="batch"), stabilizers=[HistoricalAveraging(), SpectralNorm()]
     ),
-], ids=["wgan_gp", "unrolled", "consensus", "gradient_regularized", "stabilizers"])  # fmt: skip
+], ids=["wgan_gp", "unrolled", "consensus", "regularized", "lookahead", "optimistic", "stabilizers"])  # fmt: skip
 def test_nothing_in_a_step_waits_for_the_device(make) -> None:
     """A number that is read is `_local_scalar_dense`; printing and `.item()` do it, and so does `if tensor`."""
 

@@ -189,8 +189,7 @@ class GAN(ManualTraining):
     def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
         """One optimiser step of the movers on the sum of `terms()`; skipped if a term or a gradient is not finite."""
         before = self.buffers_of(turn.movers)
-        values = self.gradients(turn, terms, differentiates=differentiates)
-        self.step(turn, values, before)
+        self.step(turn, self.gradients(turn, terms, differentiates=differentiates), before)
 
     def gradients(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> Terms:
         """Set the movers' gradients of the sum of `terms()`; returns the terms.
@@ -205,13 +204,15 @@ class GAN(ManualTraining):
 
     def step(self, turn: Turn, terms: Terms, before: Buffers) -> None:
         """Step the movers' optimisers, then update the EMA if G moved, the log, and the variant's state."""
-        skipped = self.optimize(turn, terms)  # mean over ranks, clip, the movers' optimisers
-        before.restore(where=skipped)  # the movers' buffers, as they were before the forward pass
+        before.restore(where=self.optimize(turn, terms))  # where a move is skipped, its buffers are put back too
+        self.after_step(turn, terms)
+
+    def after_step(self, turn: Turn, terms: Terms) -> None:
+        """Update the EMA if G moved, the log, and the variant's state."""
         if "g" in turn.movers:
             self.update_ema()
         self.latest[f"loss/{turn.name}"] = total(terms).detach()
-        if len(terms) > 1:
-            self.latest |= {f"loss/{turn.name}/{name}": value.detach() for name, value in terms.items()}
+        self.latest |= {f"loss/{turn.name}/{name}": value.detach() for name, value in terms.items() if len(terms) > 1}
         self.after_turn(turn)
         for stabilizer in self.stabilizers:
             stabilizer.after_turn(turn, self)

@@ -227,7 +227,7 @@ def uses(gan: GAN) -> set[str]:
     The names of its objective's, dynamics' and stabilizers' classes and of those they derive from; "ema", "clip_norm"
     and "schedule" where it has one; "saturates" where L_G has no slope for a fake that D is sure of.
     """
-    parts = (gan, gan.dynamics, *gan.stabilizers)
+    parts = (gan, *gan.dynamics.modules(), *gan.stabilizers)
     words = {kind.__name__ for part in parts for kind in type(part).__mro__}
     words |= {"ema"} if gan.generator_ema is not None else set()
     words |= {"clip_norm"} if gan.clip_norm is not None else set()

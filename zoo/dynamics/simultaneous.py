@@ -1,12 +1,16 @@
 """Both sides look at the same position, then both move."""
 
+from typing import Any, TypeAlias
+
 import torch
 from torch import Tensor, nn
 
 from zoo import distributed
 from zoo.dynamics.alternating import Dynamics
 from zoo.dynamics.checks import at_least, two_players
-from zoo.types import Batch, Critic, Data, Game, Output, Role, Terms, total
+from zoo.types import Batch, Critic, Data, Game, Output, Role, Terms, Turn, total
+
+Step: TypeAlias = tuple[Turn, Terms, Any]  # the arguments of `Game.step`
 
 
 class Simultaneous(Dynamics):
@@ -22,6 +26,11 @@ class Simultaneous(Dynamics):
 
     def forward(self, gan: Game, data: Data) -> None:
         """Play one batch."""
+        for step in self.look(gan, data):
+            gan.step(*step)
+
+    def look(self, gan: Game, data: Data) -> list[Step]:
+        """Set both sides' gradients at the present point; returns the two steps that are due."""
         if getattr(gan.trainer.precision_plugin, "scaler", None) is not None:
             raise ValueError(f"{type(self).__name__} cannot be used with a loss scaler; use precision bf16-mixed or 32")
         turns = two_players(gan, self)
@@ -35,8 +44,7 @@ class Simultaneous(Dynamics):
         for mine, found in zip(parameters, gradients, strict=True):
             for parameter, gradient in zip(mine, found, strict=True):
                 parameter.grad = gradient
-        for turn, values, buffers in zip(turns, terms, before, strict=True):
-            gan.step(turn, values, buffers)
+        return list(zip(turns, terms, before, strict=True))
 
     def gradients(self, gan: Game, terms: list[Terms], parameters: list[list[nn.Parameter]]) -> list[list[Tensor]]:
         """Each side's gradient of its own loss."""

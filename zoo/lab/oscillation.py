@@ -2,11 +2,13 @@
 
 Claim: With f = xy, one player ascending in x and the other descending in y by gradient steps, the game oscillates
 around its equilibrium (0, 0) and does not converge. Averaging, regularising the gradient, consensus optimisation and
-unrolling make it converge.
+unrolling make it converge; since the lectures, so do extragradient, optimistic and lookahead steps.
 
 Paper: Goodfellow 2016, "NIPS 2016 Tutorial: Generative Adversarial Networks", section 8.2; Mescheder et al. 2017, "The
 Numerics of GANs"; Nagarajan & Kolter 2017, "Gradient descent GAN optimization is locally stable"; Metz et al. 2017,
-"Unrolled Generative Adversarial Networks"; Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.3.
+"Unrolled Generative Adversarial Networks"; Salimans et al. 2016, "Improved Techniques for Training GANs", section 3.3;
+Daskalakis et al. 2018, "Training GANs with Optimism"; Gidel et al. 2019, "A Variational Inequality Perspective on
+Generative Adversarial Networks"; Chavdarova et al. 2021, "Taming GANs with Lookahead-Minmax".
 
 Figure: Left, the paths of three of them from the same start; the cross is the equilibrium. Right, the distance from it
 at every step, for all.
@@ -21,9 +23,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.dynamics import Alternating, Consensus, Dynamics, GradientRegularized, Simultaneous, Unrolled
+from zoo.dynamics import (
+    Alternating,
+    Consensus,
+    Dynamics,
+    Extragradient,
+    GradientRegularized,
+    Lookahead,
+    Optimistic,
+    Simultaneous,
+    Unrolled,
+)
 from zoo.lab import Result
-from zoo.lab._figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, panels
+from zoo.lab._figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, panels
 from zoo.lab._games import play_zerosum
 from zoo.stabilizers import HistoricalAveraging
 
@@ -33,7 +45,8 @@ if TYPE_CHECKING:
 LR = 0.1
 COLOURS = {
     "simultaneous": RED, "alternating": ORANGE, "average of alternating": BLACK, "historical averaging": PURPLE,
-    "unrolled": SKY, "gradient-regularised": BLUE, "consensus": GREEN,
+    "lookahead": YELLOW, "extragradient": GREY, "optimistic": BLACK, "unrolled": SKY, "gradient-regularised": BLUE,
+    "consensus": GREEN,
 }  # fmt: skip
 
 
@@ -42,15 +55,19 @@ def dynamics() -> dict[str, Dynamics]:
     return {
         "simultaneous": Simultaneous(), "alternating": Alternating(), "consensus": Consensus(1.0),
         "gradient-regularised": GradientRegularized(0.5), "unrolled": Unrolled(5, lr=0.1),
+        "extragradient": Extragradient(), "optimistic": Optimistic(), "lookahead": Lookahead(Simultaneous(), 5, 0.5),
     }  # fmt: skip
 
 
 def predicted() -> dict[str, float]:
-    """The spectral radius of each dynamics' linear map of (x, y), by hand."""
+    """The spectral radius of each dynamics' linear map of (x, y), by hand; of a map of several steps, its root."""
     penalised = math.sqrt(1 - 2 * 0.5 * LR)
+    returned = abs(0.5 + 0.5 * (1 - 1j * LR) ** 5)  # in 5 steps
     return {
         "simultaneous": math.sqrt(1 + LR**2), "alternating": 1.0, "consensus": math.hypot(1 - LR * 1.0, LR),
         "gradient-regularised": penalised, "unrolled": penalised,
+        "extragradient": math.sqrt(1 - LR**2 + LR**4),
+        "optimistic": math.sqrt((1 + math.sqrt(1 - 4 * LR**2)) / 2), "lookahead": returned**0.2,
     }  # fmt: skip
 
 
@@ -95,7 +112,10 @@ def _finding(numbers: dict[str, float | list[float]]) -> str:
         f"one over the steps. Consensus (γ = 1) ends at {ends['consensus']:.0e}, the penalty on the gradient (η = "
         f"0.5) at {ends['gradient-regularised']:.0e}, unrolling by 5 at {ends['unrolled']:.0e}: on xy the last two "
         f"are one method. Historical averaging (weight 0.5) comes to {ends['historical averaging']:.1e}, not faster "
-        "than averages."
+        f"than averages. Extragradient steps end at {ends['extragradient']:.2f}, optimistic ones at "
+        f"{ends['optimistic']:.2f}, and lookahead, half the way back after every 5 simultaneous steps, at "
+        f"{ends['lookahead']:.2f}: they need no second derivative, and keep 1 - h²/2 of the distance a step, lookahead "
+        "1 - 3h²/8."
     )
 
 
@@ -111,8 +131,8 @@ def _draw(paths: dict[str, Tensor], radius: dict[str, Tensor], figure: Figure) -
     plane.set_title("f = xy: the first 100 steps")
     plane.legend(loc="upper right", ncols=2, borderpad=0)
     for name, colour in COLOURS.items():
-        line = "--" if name == "unrolled" else "-"
-        distance.semilogy(radius[name], line, color=colour, label=name, zorder=3 if line == "--" else 2)
+        line = {"unrolled": "--", "optimistic": ":"}.get(name, "-")  # each lies on another
+        distance.semilogy(radius[name], line, color=colour, label=name, zorder=2 if line == "-" else 3)
     floor = max(min(float(r.min()) for r in radius.values()), 1e-14)  # below, float64 rounds
     distance.set(xlabel="step", ylabel="distance from the equilibrium", ylim=(10 ** math.floor(math.log10(floor)), 1e4))
     distance.set_title("Rotation needs damping")

@@ -193,8 +193,9 @@ def _networks(gan: Game) -> dict[str, nn.Module]:
 
 
 def _refuse_foresight(stabilizer: Stabilizer, gan: Game) -> None:
-    if hasattr(gan.dynamics, "unroll"):
+    ahead = [type(part).__name__ for part in gan.dynamics.modules() if hasattr(part, "unroll")]
+    if ahead:
         raise ValueError(
             f"{type(gan).__name__}: {type(stabilizer).__name__} looks at D's own parameters and cannot see the D of "
-            f"some steps ahead that {type(gan.dynamics).__name__} makes; use another dynamics"
+            f"some steps ahead that {ahead[0]} makes; use another dynamics"
         )

@@ -41,7 +41,9 @@ def check_settings(game: Game, ema_decay: float | None, compiled: bool) -> None:
     name = type(game).__name__
     if ema_decay is not None and not 0 <= ema_decay < 1:
         raise ValueError(f"{name}: ema_decay must be in [0, 1), got {ema_decay}")
-    twice = [type(part).__name__ for part in (game, game.dynamics, *game.stabilizers) if part.double_backward]
+    twice = [
+        type(part).__name__ for part in (game, *game.dynamics.modules(), *game.stabilizers) if part.double_backward
+    ]
     if compiled and twice:
         raise ValueError(
             f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"

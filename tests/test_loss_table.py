@@ -9,6 +9,7 @@ from torch import nn
 from tests.games import required
 from zoo.backbones import Autoencoder, DecoderGenerator, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
 from zoo.gan import GAN
+from zoo.types import Batch, Output
 from zoo.variants import variants
 from zoo.variants.ali import ALI
 from zoo.variants.began import BEGAN
@@ -21,6 +22,7 @@ from zoo.variants.mdgan import MDGAN
 from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.regularized_gan import RegularizedGAN
+from zoo.variants.relativistic_gan import RelativisticGAN
 from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.vae_gan import VAEGAN
 from zoo.variants.wgan import WGAN
@@ -45,6 +47,15 @@ def make(cls: type[GAN], **kwargs) -> GAN:
         image = (1, 8, 8)
         networks |= {"generator": DecoderGenerator(image, width=4), "discriminator": Autoencoder(image, width=4)}
     return cls(**{name: networks[name] for name in required(cls)}, **kwargs).double()
+
+
+def g_loss(gan: GAN, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """L_G, of these scores of fakes; where it needs D's scores of real images, those are asked for as `real`."""
+    if type(gan).g_loss is not GAN.g_loss:
+        return gan.g_loss(fake)
+    critic = {(id(real), "real"): Output(real, {})}
+    batch = Batch(real, None, real, fake, gan.noise)
+    return gan.g_terms(lambda x, role: critic[id(x), role], batch, Output(fake, {}))["adversarial"]
 
 
 # Scores whose sigmoids are simple: σ(0) = 1/2, σ(ln 3) = 3/4, σ(-ln 3) = 1/4.
@@ -100,6 +111,14 @@ TABLE = {
     EBGAN: (LN3 / 2 + (1 / 2 + LN3) / 2, 0.0, [0.5, 0.5], [-0.5, 0.0], [0.5, 0.5]),
     # ½(1 + 0) + ½(0 + 1 + ln3): the real at ln 3 and the fake at -ln 3 are beyond theirs;  0
     HingeGAN: (1 / 2 + (1 + LN3) / 2, 0.0, [-0.5, 0.0], [0.0, 0.5], [-0.5, -0.5]),
+    # margins ln 3 and 0: ½(ln 4/3 + ln 2);  ½(ln 4 + ln 2);  σ(-ln 3) = ¼, σ(0) = ½, σ(ln 3) = ¾
+    RelativisticGAN: (
+        (math.log(4 / 3) + LN2) / 2,
+        3 * LN2 / 2,
+        [-1 / 8, -1 / 4],
+        [1 / 8, 1 / 4],
+        [-3 / 8, -1 / 4],
+    ),
     # the log loss; what the code says comes on top
     InfoGAN: (
         (LN2 + math.log(4 / 3)) / 2 + (math.log(4 / 3) + 2 * LN2) / 2,
@@ -119,19 +138,22 @@ def test_every_objective_has_a_row() -> None:
 
 @pytest.mark.parametrize("cls", TABLE, ids=lambda c: c.__name__)
 def test_losses_and_gradients(cls: type[GAN]) -> None:
-    gan = make(cls)
-    d_loss, g_loss, d_real_grad, d_fake_grad, g_fake_grad = TABLE[cls]
+    check(make(cls), *TABLE[cls])
+
+
+def check(gan: GAN, d_value, g_value, d_real_grad, d_fake_grad, g_fake_grad) -> None:
+    """Its losses and their gradients at REAL and FAKE."""
     real = torch.tensor(REAL, dtype=torch.float64, requires_grad=True)
     fake = torch.tensor(FAKE, dtype=torch.float64, requires_grad=True)
 
     loss = gan.d_loss(real, fake)
-    assert loss.item() == pytest.approx(d_loss, abs=1e-12)
+    assert loss.item() == pytest.approx(d_value, abs=1e-12)
     grads = torch.autograd.grad(loss, (real, fake), materialize_grads=True)
     assert grads[0].tolist() == pytest.approx(d_real_grad, abs=1e-12)
     assert grads[1].tolist() == pytest.approx(d_fake_grad, abs=1e-12)
 
-    loss = gan.g_loss(fake)
-    assert loss.item() == pytest.approx(g_loss, abs=1e-12)
+    loss = g_loss(gan, real, fake)
+    assert loss.item() == pytest.approx(g_value, abs=1e-12)
     assert torch.autograd.grad(loss, fake)[0].tolist() == pytest.approx(g_fake_grad, abs=1e-12)
 
 
@@ -141,7 +163,87 @@ def test_gradients_are_the_slope_of_the_loss(cls: type[GAN]) -> None:
     torch.manual_seed(0)
     scores = torch.randn(2, 3, dtype=torch.float64).abs().requires_grad_(True)
     assert torch.autograd.gradcheck(lambda s: gan.d_loss(s[0], s[1]), (scores,))
-    assert torch.autograd.gradcheck(lambda s: gan.g_loss(s[1]), (scores,))
+    assert torch.autograd.gradcheck(lambda s: g_loss(gan, s[0], s[1]), (scores,))
+
+
+# Of the two images: margins D(x) - D(G(z)) are (ln 3, 0); D(x) - mean D(G(z)) are (0, ln 3), and mean D(x) - D(G(z))
+# are (1.5 ln 3, -0.5 ln 3). σ(-1.5 ln 3) = 1/(1 + √27), σ(0.5 ln 3) = 1/(1 + 1/√3).
+S1, S2 = 1 / (1 + math.sqrt(27)), 1 / (1 + 1 / math.sqrt(3))
+RELATIVISTIC = {
+    ("pairing", "least_squares"): (
+        ((LN3 - 1) ** 2 + 1) / 2,
+        ((LN3 + 1) ** 2 + 1) / 2,
+        [LN3 - 1, -1.0],
+        [1 - LN3, 1.0],
+        [-LN3 - 1, -1.0],
+    ),
+    # the first pair is beyond the margin of 1
+    ("pairing", "hinge"): (1 / 2, (2 + LN3) / 2, [0.0, -1 / 2], [0.0, 1 / 2], [-1 / 2, -1 / 2]),
+    ("average", "logistic"): (
+        (LN2 + math.log(4 / 3) + math.log(1 + 1 / math.sqrt(27)) + math.log(1 + math.sqrt(3))) / 2,
+        (LN2 + math.log(4) + math.log(1 + math.sqrt(27)) + math.log(1 + 1 / math.sqrt(3))) / 2,
+        [-1 / 4 - (S1 + S2) / 4, -1 / 8 - (S1 + S2) / 4],
+        [S1 / 2 + 3 / 16, S2 / 2 + 3 / 16],
+        [-(1 - S1) / 2 - 5 / 16, -(1 - S2) / 2 - 5 / 16],
+    ),
+    ("average", "least_squares"): (
+        (1 + (LN3 - 1) ** 2 + (1.5 * LN3 - 1) ** 2 + (0.5 * LN3 + 1) ** 2) / 2,
+        (1 + (LN3 + 1) ** 2 + (1.5 * LN3 + 1) ** 2 + (0.5 * LN3 - 1) ** 2) / 2,
+        [-1 + (LN3 - 2) / 2, LN3 - 1 + (LN3 - 2) / 2],
+        [1 - 1.5 * LN3 - (LN3 - 2) / 2, 1 + 0.5 * LN3 - (LN3 - 2) / 2],
+        [-1.5 * LN3 - 1 - (LN3 + 2) / 2, 0.5 * LN3 - 1 - (LN3 + 2) / 2],
+    ),
+    # L_D: 1 - 0 for x₁ and 1 + ½ ln 3 for G(z₂), the others are beyond the margin; L_G: all four count
+    ("average", "hinge"): (1 + LN3 / 4, 2 + LN3, [-3 / 4, -1 / 4], [1 / 4, 3 / 4], [-1.0, -1.0]),
+}
+
+
+@pytest.mark.parametrize(("mode", "f"), RELATIVISTIC)
+def test_relativistic_losses_and_gradients(mode: str, f: str) -> None:
+    check(make(RelativisticGAN, mode=mode, f=f), *RELATIVISTIC[mode, f])
+
+
+@pytest.mark.parametrize(("mode", "f"), [("pairing", "logistic"), *RELATIVISTIC])
+def test_only_differences_of_scores_count_in_a_relativistic_game(mode: str, f: str) -> None:
+    gan = make(RelativisticGAN, mode=mode, f=f)
+    real, fake = torch.randn(2, 6, dtype=torch.float64)
+    for loss in (gan.d_loss, lambda x, y: g_loss(gan, x, y)):
+        assert loss(real + 50, fake + 50).item() == pytest.approx(loss(real, fake).item())
+        assert loss(real + 50, fake).item() != pytest.approx(loss(real, fake).item())
+    for shift in (-1000.0, 1000.0):
+        assert gan.d_loss(real + shift, fake).isfinite()
+    assert torch.equal(g_loss(gan, real, fake), gan.d_loss(fake, real))
+
+
+def test_a_relativistic_generator_moves_without_gradients_of_d() -> None:
+    """The scores of real images have no graph in G's turn, since D is frozen; in D's turn they have."""
+    gan = make(RelativisticGAN, mode="average")
+    seen = []
+
+    def spy(turn) -> dict:
+        batch = gan.deal((torch.randn(4, 2, dtype=torch.float64),), graph=turn.side == "g")
+        critic = gan.bind(batch)
+
+        def look(x, role):
+            out = critic(x, role)
+            seen.append((turn.name, role, out.score.requires_grad))
+            return out
+
+        return turn.terms(look, batch)
+
+    for turn in gan.turns():
+        gan.gradients(turn, lambda turn=turn: spy(turn))
+    assert seen == [("d", "real", True), ("d", "fake", True), ("g", "fake", True), ("g", "real", False)]
+    d = [p.grad.clone() for p in gan.discriminator.parameters()]
+    gan.gradients(gan.turns()[1], lambda: spy(gan.turns()[1]))
+    assert all(torch.equal(p.grad, before) for p, before in zip(gan.discriminator.parameters(), d, strict=True))
+
+
+def test_a_relativistic_gan_refuses_other_names() -> None:
+    with pytest.raises(ValueError, match=r"RelativisticGAN: unknown mode 'mean'; choose from pairing, average"):
+        make(RelativisticGAN, mode="mean")
+    with pytest.raises(ValueError, match=r"unknown f 'wasserstein'; choose from logistic, least_squares, hinge"):
+        make(RelativisticGAN, f="wasserstein")
 
 
 @pytest.mark.parametrize("cls", [MinimaxGAN, NSGAN, DRAGAN], ids=lambda c: c.__name__)

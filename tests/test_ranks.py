@@ -53,6 +53,7 @@ from zoo.stabilizers import (
 from zoo.variants import variants
 from zoo.variants.ebgan import EBGAN
 from zoo.variants.nsgan import NSGAN
+from zoo.variants.relativistic_gan import RelativisticGAN
 from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.vae_gan import VAEGAN
 
@@ -88,6 +89,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "EBGAN-PT": lambda **kw: make(EBGAN, pt_weight=0.3, **kw),
     "UnrolledGAN of plain steps": lambda **kw: make(UnrolledGAN, dynamics=Unrolled(k=2, lr=0.1), **kw),
     "VAEGAN of a narrow band": lambda **kw: make(VAEGAN, margin=0.0, reconstructions=True, gamma=0.1, **kw),
+    "RelativisticGAN on average": lambda **kw: make(RelativisticGAN, mode="average", **kw),
     "conditional": lambda **kw: NSGAN(*nets(classes=3), **kw),
     "schedules": lambda **kw: ns(g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw),
     "Alternating": lambda **kw: ns(dynamics=Alternating(2, 2), **kw),

@@ -1,7 +1,9 @@
 """Decoded images that a later run, and every other rank, maps into memory instead of decoding them again."""
 
+import math
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -11,7 +13,8 @@ import torch
 from torch import Tensor
 
 VARIABLE = "GAN_ZOO_CACHE"
-FORMAT = "1"  # to be raised when decoding comes to give other pixels
+FORMAT = "2"  # to be raised when decoding comes to give other pixels, or files another form
+MOST = 50 * 2**30  # bytes of all files; the ones that were not used for longest go first
 
 
 def cache_folder() -> Path:
@@ -25,16 +28,20 @@ def remembered(paths: Sequence[Path], image_shape: tuple[int, ...], decode: Call
     """What `decode()` gives for these files, uint8 (N, *image_shape), mapped from the disk if it was decoded before.
 
     The file is named after the place, size and time of change of every image and after `image_shape`: an image that is
-    added, removed or edited means another file, and none is ever taken for another set's. It is complete or absent; one
-    that is of another size is replaced. Where none can be written, the images are held in memory. Memory that is mapped
-    is shared by all processes of a machine; what is written to the tensor stays in its own process.
+    added, removed or edited means another file, and none is ever taken for another set's. It ends in a CRC-32; one of
+    another size or sum is replaced. Where none can be written, the images are held in memory. Memory that is mapped is
+    shared by all processes of a machine; what is written to the tensor stays in its own process. All files together
+    have at most 50 GB.
     """
     path = cache_folder() / f"{_fingerprint(paths, image_shape)}.uint8"
     shape = (len(paths), *image_shape)
-    if not _is_whole(path, shape):
+    if _is_whole(path, shape):
+        os.utime(path)
+    else:
         images = decode()
         if not _keep(images, path):
             return images
+        _prune(path)
     return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=shape))
 
 
@@ -47,7 +54,26 @@ def _fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...]) -> str:
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    return path.is_file() and path.stat().st_size == np.prod(shape)
+    size = math.prod(shape)
+    if not path.is_file() or path.stat().st_size != size + 4:
+        return False
+    return zlib.crc32(np.memmap(path, dtype=np.uint8, mode="r", shape=(size,)).data) == int.from_bytes(_end_of(path))
+
+
+def _end_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return file.read()
+
+
+def _prune(newest: Path) -> None:
+    files = sorted(newest.parent.glob("*.uint8"), key=lambda file: file.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    for file in files:
+        if total <= MOST or file == newest:
+            return
+        total -= file.stat().st_size
+        file.unlink(missing_ok=True)
 
 
 def _keep(images: Tensor, path: Path) -> bool:
@@ -57,6 +83,7 @@ def _keep(images: Tensor, path: Path) -> bool:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             part = file.name
             images.numpy().tofile(file)
+            file.write(zlib.crc32(images.numpy().data).to_bytes(4))
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -145,6 +145,8 @@ class ImageFolder(ImageData):
                 folders["val"] = folders.pop("test")
             return {split: (folder, find_images(folder)) for split, folder in folders.items()}
         paths = find_images(root)
+        if len(paths) < 2:
+            raise ValueError(f"ImageFolder: {str(root)!r} has one image; at least 2 are needed, as one is held out")
         by_hash = sorted(paths, key=lambda path: _digest(path.relative_to(root)))
         held_out = set(by_hash[: max(1, len(paths) // 10)])
         return {
@@ -183,14 +185,29 @@ def listed(paths: Iterable[Path]) -> str:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the images at any depth under folder, sorted; raise ValueError if there are none."""
+    """Return the images at any depth under folder, sorted; raise ValueError if there are none.
+
+    Links are followed, and each folder is entered once. One that cannot be read is refused.
+    """
     found: list[Path] = []
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    entered = {_identity(folder)}
+    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        inside = {_identity(Path(parent, name)): name for name in sorted(subfolders, reverse=True) if name[0] != "."}
+        subfolders[:] = [name for identity, name in inside.items() if identity not in entered]
+        entered |= set(inside)
         found += [Path(parent, name) for name in names if _is_image(name)]
     if not found:
         raise ValueError(f"ImageFolder: no images under {str(folder)!r}; the formats are {', '.join(FORMATS)}")
     return sorted(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _refuse(error: OSError) -> None:
+    raise ValueError(f"ImageFolder: {error.filename!r} cannot be read: {error.strerror}")
 
 
 def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
@@ -203,6 +220,8 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
 
     def read(index: int) -> str | None:
         try:
+            if not paths[index].is_file():  # a pipe would be waited for
+                raise ValueError("it is no regular file")
             with Image.open(paths[index], formats=PILLOW) as image:
                 pixels = image.width * image.height
                 if pixels > MOST_PIXELS:

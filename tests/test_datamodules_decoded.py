@@ -1,6 +1,8 @@
 """Images decoded by an earlier run are mapped from disk, and never where they have changed."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,6 +95,40 @@ def test_half_a_file_is_replaced(root, cache, decodings):
     assert len(decodings) == 4
 
 
+def test_a_file_with_other_bits_is_replaced(root, cache, decodings):
+    whole = loaded(root).splits["train"].data.clone()
+    for file in cache.iterdir():
+        content = bytearray(file.read_bytes())
+        content[50] ^= 1
+        file.write_bytes(content)
+    assert torch.equal(loaded(root).splits["train"].data, whole)
+    assert len(decodings) == 4
+
+
+def test_the_files_unused_for_longest_make_room(root, cache, monkeypatch):
+    size = 20 * 3 * 32 * 32 + 8  # of both splits
+    monkeypatch.setattr("zoo.datamodules.decoded.MOST", size)
+    loaded(root)
+    first = set(cache.iterdir())
+    assert sum(file.stat().st_size for file in first) == size
+    loaded(root, image_size=8)
+    small = set(cache.iterdir()) - first
+    assert len(small) == 2
+    assert len(set(cache.iterdir()) & first) < 2
+
+
+def test_the_command_shows_and_clears_it(root, cache):
+    loaded(root)
+    environment = {**os.environ, "GAN_ZOO_CACHE": str(cache.parent)}
+    (cache.parent / "mine").mkdir()
+    words = [sys.executable, "-m", "zoo", "cache"]
+    shown = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    assert f"{cache}: 0.1 MB\n" in shown
+    cleared = subprocess.run([*words, "--clear"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert f"{cache}: 0.1 MB, deleted\n" in cleared
+    assert [path.name for path in cache.parent.iterdir()] == ["mine"]
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(root, cache, decodings):
     cache.parent.mkdir()
     cache.write_text("a file where the folder should be")
@@ -109,7 +145,7 @@ def test_without_a_cache_nothing_is_left(root, cache):
 def test_nothing_half_written_is_left_and_writing_stays_in_memory(root, cache):
     data = loaded(root).splits["train"].data
     kept = {file: file.read_bytes() for file in cache.iterdir()}
-    assert sorted(len(content) for content in kept.values()) == [2 * 3 * 32 * 32, 18 * 3 * 32 * 32]
+    assert sorted(len(content) for content in kept.values()) == [2 * 3 * 32 * 32 + 4, 18 * 3 * 32 * 32 + 4]
     data.zero_()
     assert {file: file.read_bytes() for file in cache.iterdir()} == kept
 

@@ -1,5 +1,7 @@
 """ImageFolder: layouts, odd files, refusals."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -244,6 +246,28 @@ def test_a_folder_without_images_is_named(tmp_path):
     fill(tmp_path / "train", 3)
     (tmp_path / "val").mkdir()
     with pytest.raises(ValueError, match=r"ImageFolder: no images under '.*val'"):
+        loaded(tmp_path)
+
+
+def test_folders_that_links_repeat_are_read_once(tmp_path):
+    fill(tmp_path / "a", 8)
+    (tmp_path / "a/loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "again").symlink_to(tmp_path / "a")
+    data = loaded(tmp_path)
+    assert sorted(greys(data.splits["train"]) + greys(data.splits["val"])) == list(range(8))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    fill(tmp_path, 4)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"1 of .* images cannot be read: '.*pipe\.png' \(the first: it is no regular"):
+        loaded(tmp_path)
+
+
+def test_one_image_is_too_few(tmp_path):
+    fill(tmp_path, 1)
+    with pytest.raises(ValueError, match="has one image; at least 2 are needed"):
         loaded(tmp_path)
 
 

@@ -273,7 +273,7 @@ def retensor(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) 
         (lambda t: t.update(extra=torch.zeros(1)), "extra belongs to nothing"),
         (lambda t: t.pop("discriminator.head.bias"), "discriminator.head.bias is missing"),
         (lambda t: t.update({"discriminator.head.bias": torch.zeros(2)}), "(2,), config.json wants float32 (1,)"),
-        (lambda t: t.update({"discriminator.head.bias": torch.zeros(1).double()}), "is float64 (1,)"),
+        (lambda t: t.update({"discriminator.head.bias": torch.zeros(1).long()}), "is int64 (1,)"),
         (lambda t: [t.pop(k) for k in list(t) if k.startswith("generator_ema")], "more"),
     ],
 )  # fmt: skip

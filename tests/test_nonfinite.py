@@ -86,6 +86,29 @@ def test_it_stops_once_everything_is_saved_and_says_why() -> None:
     assert all(torch.isfinite(v).all() for v in gan.state_dict().values())
 
 
+def test_a_step_that_overflows_is_never_saved() -> None:
+    """The gradients are finite, and the step on them is not."""
+    gan = NSGAN(*networks(), d_optimizer=lambda p: torch.optim.SGD(p, lr=1e5, momentum=0.99, weight_decay=1e5))
+    with pytest.raises(FloatingPointError, match=r"discriminator\.\S+ overflowed at .* kimg, though the gradients"):
+        fit(gan, points(EVERY + 5))
+
+
+def test_a_run_that_skipped_most_moves_has_failed() -> None:
+    gan = NSGAN(*networks(), nonfinite="skip")
+    data = points(6)
+    for (batch,) in data[1:]:
+        batch[0, 0] = NAN
+    with pytest.warns(UserWarning, match="no weight took it"):
+        fit(gan, data)  # D's moves alone: 5 of 12
+    assert (gan.skipped, gan.moves) == (5, 12)
+    gan = NSGAN(*networks(), nonfinite="skip", dynamics=Alternating(d_steps=2))
+    with (
+        pytest.warns(UserWarning, match="no weight"),
+        pytest.raises(FloatingPointError, match="5 of 9 moves were not finite"),
+    ):
+        fit(gan, data)
+
+
 def test_a_run_that_ends_before_the_next_reading_fails_too() -> None:
     gan = Watched(*networks())
     with pytest.raises(FloatingPointError, match=r"0.016 kimg"):

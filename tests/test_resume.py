@@ -23,6 +23,7 @@ from tests.fakes.wandb import FakeWandb
 from tests.test_configs import SMALL, VARIANTS, fit
 from zoo.backbones import MLPDiscriminator
 from zoo.cli.main import ROOT
+from zoo.hub.load import load
 from zoo.run.records import read_metrics
 from zoo.training import ManualTraining
 
@@ -156,6 +157,19 @@ def test_killed_and_resumed_is_straight(config: Path, tmp_path: Path) -> None:
 def test_cut_short_between_two_batches_and_resumed_is_straight(tmp_path: Path) -> None:
     """The batch is finished first, and saved; the critic's fifth batch is yet to come."""
     check(Trial(tmp_path, ROOT / "configs/wgan_gp.yaml", DIGITS), signal.SIGTERM, saved=CUT)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])
+def test_other_precisions_are_resumed_and_loaded(precision: str, tmp_path: Path) -> None:
+    trial = Trial(tmp_path, NSGAN, DIGITS)
+    option = f"--trainer.precision={precision}"
+    straight = trial.run("straight", option, steps=8)
+    trial.run("over", option, steps=5)
+    resumed = trial.run("over", option, f"--ckpt_path={trial.only('over') / 'last.ckpt'}", steps=8)
+    assert differences(straight.model.state_dict(), resumed.model.state_dict()) == []
+    loaded = load(trial.only("over") / "last.ckpt")
+    assert next(loaded.parameters()).dtype == next(resumed.model.parameters()).dtype != torch.float32
+    assert torch.equal(loaded.sample(4, seed=1), resumed.model.sample(4, seed=1))
 
 
 def test_a_run_that_was_over_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -87,6 +87,15 @@ def masked(optimizer: Optimizer, skipped: Tensor) -> Iterator[None]:
                 if parameter.grad is not None:
                     parameter.grad.masked_fill_(mask, 0.0)
         yield
+
+
+def overflowed(named: Iterable[tuple[str, nn.Parameter]]) -> str | None:
+    """The first of these parameters that is not finite, by name; waits for the device."""
+    parameters = dict(named)
+    norms = torch._foreach_norm(list(parameters.values()))
+    if bool(torch.stack(norms).float().sum().isfinite()):
+        return None
+    return next((name for name, p in parameters.items() if not bool(p.isfinite().all())), None)
 
 
 def _cause(move: Move, names: Mapping[nn.Parameter, str]) -> str:

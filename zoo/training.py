@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo import distributed
 from zoo.noise import Noise, generator_states, restore_generators
-from zoo.nonfinite import EVERY, POLICIES, Monitor, Policy, masked
+from zoo.nonfinite import EVERY, POLICIES, Monitor, Policy, masked, overflowed
 from zoo.optim import Adam
 from zoo.schedules import Schedule
 from zoo.support.checks import check_optimizer, check_schedule
@@ -77,7 +77,7 @@ class ManualTraining(Described, LightningModule, ABC):
         self.automatic_optimization = False
         self.clip_norm, self.compiled = clip_norm, compile
         self.nonfinite, self.monitor, self.failure = nonfinite, Monitor(), ""
-        self.steps = self.images = self.g_moves = self.skipped = 0
+        self.steps = self.images = self.g_moves = self.moves = self.skipped = 0
         self.noise = Noise(torch.initial_seed() % 2**63)
         self.init_from = InitFrom(init_from) if isinstance(init_from, str) else init_from
         self.initialized = self.init_from is None  # whether the networks have their initial weights
@@ -139,6 +139,7 @@ class ManualTraining(Described, LightningModule, ABC):
         Returns:
             1.0 where the move was skipped, else 0.0: a scalar on the device.
         """
+        self.moves += 1
         parameters = self.parameters_of(turn.movers)
         gradients = [p.grad for p in parameters if p.grad is not None]
         running = running_statistics(self.players()[name] for name in turn.movers)
@@ -181,7 +182,16 @@ class ManualTraining(Described, LightningModule, ABC):
             self.log_dict({"progress/kimg": kimg, **self.latest}, sync_dist=self.trainer.world_size > 1)
 
     def check_skipped(self) -> None:
-        """Stop, or warn once, if a move was skipped since the last check."""
+        """Stop, or warn once, if a move was skipped since the last check.
+
+        Raises:
+            FloatingPointError: a weight is not finite, which a step on finite gradients has caused.
+        """
+        if name := overflowed(self.named_parameters()):
+            raise FloatingPointError(
+                f"{type(self).__name__}: {name} overflowed at {self.kimg:g} kimg, though the gradients did not; the "
+                "checkpoint before this is whole; lower the learning rates or the weight decay"
+            )
         count, cause = self.monitor.read({p: name for name, p in self.named_parameters()})
         if not count:
             return
@@ -281,6 +291,7 @@ class ManualTraining(Described, LightningModule, ABC):
             "steps": self.steps,
             "images": self.images,
             "g_moves": self.g_moves,
+            "moves": self.moves,
             "left_out": self.skipped,
             "seed": self.noise.seed,
             "frozen": list(self.frozen_names),
@@ -292,12 +303,14 @@ class ManualTraining(Described, LightningModule, ABC):
 
         The networks come from the checkpoint, so nothing else of `init_from` is read again.
         """
+        if self._trainer is not None:  # before the weights come: as 64 bits would lose half of theirs
+            self.trainer.precision_plugin.convert_module(self)
         game = checkpoint.get("game")
         if game is None:
             raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
         self.steps, self.images = game["steps"], game["images"]
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
-        self.skipped = game.get("left_out", 0)
+        self.moves, self.skipped = game.get("moves", 0), game.get("left_out", 0)
         self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
         self.initialized = True
         self._resumed = {k: game[k] for k in RESUMED} if all(k in game for k in RESUMED) else None
@@ -311,8 +324,13 @@ class ManualTraining(Described, LightningModule, ABC):
         self.frozen_names = names
 
     def on_train_end(self) -> None:
-        """Fail, now that everything is saved, if a move that was not finite stopped the run."""
+        """Fail, now that everything is saved, if a move that was not finite stopped the run, or most were skipped."""
         self.check_skipped()
+        if self.skipped > self.moves / 2:
+            self.failure = self.failure or (
+                f"{type(self).__name__}: {self.skipped} of {self.moves} moves were not finite and were skipped; this "
+                "run has hardly trained"
+            )
         if self.failure:
             raise FloatingPointError(self.failure)
 

@@ -159,6 +159,8 @@ GUESSES = [  # of a first hour
         "--model.g_scheduler torch.optim.lr_scheduler.ReduceLROnPlateau",
         "ReduceLROnPlateau is no Schedule (choose from Cosine, Linear, Step of zoo.schedules)",
     ),
+    fit("--model.g_optimizer.lr .inf", "NSGAN: g_optimizer: lr is inf; it must be finite"),
+    fit("--model.d_optimizer.weight_decay 3e38", "NSGAN: d_optimizer: weight_decay is 3e+38; it must be finite"),
     fit("--model.g_optimizer LBFGS", "NSGAN: g_optimizer: LBFGS evaluates the loss again", "zoo.optim.Adam"),
     fit("--lr_scheduler ReduceLROnPlateau", "did you mean 'model.g_scheduler' or 'model.d_scheduler'?"),
     fit("--model.stabilizers+ SpectralNrm", "did you mean 'SpectralNorm'", "(choose from Dropout, FeatureMatching, "),

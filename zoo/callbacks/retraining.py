@@ -105,7 +105,7 @@ def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float
     dealt = [_moved(batch, gan.device) for batch, _ in zip(batches, range(steps + 1), strict=False)]
     if len(dealt) < 2:
         raise ValueError(f"retrain: needs at least 2 batches of data, got {len(dealt)}")
-    game = deepcopy(gan).train()
+    game = deepcopy(gan, {id(gan._trainer): None}).train()  # without its trainer, whose process group has no copy
     game.noise = Noise(seed, device=gan.device)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)

@@ -71,6 +71,7 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
     tensors = tensors_of(checkpoint, path)
     refuse_misfits(path, kinds_of(tensors, path), make, "its own description")
     gan = make()
+    gan.to(next(tensors[name].dtype for name, _ in gan.named_parameters()))  # the precision that it was trained in
     gan.load_state_dict(tensors)
     try:
         gan.on_load_checkpoint(checkpoint)

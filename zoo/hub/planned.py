@@ -54,11 +54,17 @@ def compare(path: Path, found: Mapping[str, Kind], planned: Mapping[str, Kind], 
         )
     misfits = [f"{name} is missing" for name in planned if name not in found]
     misfits += [f"{name} belongs to nothing" for name in found if name not in planned]
-    both = [name for name in planned if name in found and found[name] != planned[name]]
+    both = [name for name in planned if name in found and not _fits(found[name], planned[name])]
     misfits += [f"{name} is {found[name]}, {wanted_by} wants {planned[name]}" for name in both]
     if misfits:
         more = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise ValueError(f"{path} does not fit {wanted_by}: {'; '.join(misfits[:3])}{more}")
+
+
+def _fits(found: Kind, planned: Kind) -> bool:
+    """Whether the shapes agree and the types do, or both are floating: a run may have had another precision."""
+    same = found.dtype == planned.dtype or (found.dtype.is_floating_point and planned.dtype.is_floating_point)
+    return same and found.shape == planned.shape
 
 
 def kinds_of(tensors: Mapping[str, Any], path: Path) -> dict[str, Kind]:

@@ -11,22 +11,21 @@ from scipy.stats import kstest
 
 from tests.games import networks
 from zoo.__main__ import main as zoo_main
-from zoo.benchmark.file import as_options, read
+from zoo.benchmark.file import Range, Search, read
 from zoo.benchmark.flops import flops_per_image
-from zoo.benchmark.plan import Planned, plan
-from zoo.benchmark.rehearsal import rehearse
-from zoo.benchmark.search import Search
+from zoo.benchmark.plan import PlannedRun, as_options, leaves, plan
+from zoo.benchmark.resolve import resolve
 from zoo.cli.main import ROOT
 from zoo.dynamics import Alternating
 from zoo.variants import NSGAN
 
-PROTOCOL = {"configs": ["nsgan"], "data": "digits", "seeds": [0], "budget": {"kimg": 1}}
+TINY = {"configs": ["nsgan"], "data": "digits", "seeds": [0], "budget": {"kimg": 1}}
 RATE = {"model.g_optimizer.lr": {"log_uniform": ["1e-5", 1e-2]}}
 
 
 def written(folder: Path, **changes: object) -> Path:
     path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump({k: v for k, v in {**PROTOCOL, **changes}.items() if v is not None}))
+    path.write_text(yaml.safe_dump({k: v for k, v in {**TINY, **changes}.items() if v is not None}))
     return path
 
 
@@ -34,10 +33,10 @@ def searched(draws: int = 2, **ranges: object) -> dict:
     return {"draws": draws, "ranges": {"nsgan": ranges or RATE}}
 
 
-def told(run: Planned) -> dict:
-    """The configuration that the command line says, in the planned one's folder."""
-    config = rehearse(run.command[4:]).config
-    config["trainer"]["default_root_dir"] = run.config["trainer"]["default_root_dir"]
+def of_command(run: PlannedRun) -> dict:
+    """The configuration of the command line, as `PlannedRun.config`."""
+    config = leaves(resolve(run.command[4:]).config)
+    del config["trainer.default_root_dir"]
     return config
 
 
@@ -56,17 +55,18 @@ MISTAKES = [
     ({"budget": {"kimg": 1, "minutes": 2}}, ["one of kimg, minutes, flops", "got kimg, minutes"]),
     ({"budget": {"kimgs": 1}}, ["'kimgs'", "did you mean 'kimg'"]),
     ({"budget": {"kimg": 0}}, ["positive", "0"]),
-    ({"budget": 60}, ["{kimg: ...}"]),
+    ({"budget": 60}, ["budget: ", "kimg", "60"]),
     ({"overrides": {"budget.kimg": 3}}, ["budget.kimg", "comes from budget"]),
     ({"overrides": {"seed_everything": 3}}, ["seed_everything", "comes from seeds"]),
     ({"overrides": {"trainer.max_steps": 3}}, ["trainer.max_steps", "comes from budget"]),
-    ({"search": {"draws": 0, "ranges": {}}}, ["draws", "0"]),
+    ({"search": {**searched(), "draws": 0}}, ["search.draws", "0"]),
     ({"search": {"draws": 1, "ranges": {"wgan": RATE}}}, ["'wgan'", "nsgan"]),
-    ({"search": {"draws": 1}}, ["none for nsgan"]),
+    ({"search": {"draws": 1}}, ["search.ranges is missing"]),
+    ({"search": {"draws": 1, "ranges": {"nsgan": {}}}}, ["none for nsgan"]),
     ({"search": searched(a={"loguniform": [1, 2]})}, ["'loguniform'", "did you mean 'log_uniform'"]),
-    ({"search": searched(a={"log_uniform": [0, 1]})}, ["nsgan: a: log_uniform", "positive"]),
-    ({"search": searched(a={"uniform": [2, 1]})}, ["low must be below high", "[2, 1]"]),
-    ({"search": searched(a={"uniform": ["x", 1]})}, ["nsgan: a: uniform", "'x'"]),
+    ({"search": searched(a={"log_uniform": [0, 1]})}, ["search.ranges.nsgan.a: log_uniform", "positive"]),
+    ({"search": searched(a={"uniform": [2, 1]})}, ["low must be below high", "[2.0, 1.0]"]),
+    ({"search": searched(a={"uniform": ["x", 1]})}, ["search.ranges.nsgan.a.uniform", "'x'"]),
     ({"search": searched(a={"choice": []})}, ["list of values"]),
     ({"search": searched(a={"same_as": "b"})}, ["no range for b"]),
     ({"search": searched(), "budget": {"flops": 1e15}}, ["budget", "kimg or minutes"]),
@@ -109,17 +109,16 @@ def test_the_plan_is_variants_times_seeds_with_one_budget(tmp_path: Path, capsys
         tmp_path, configs=["nsgan", wide], seeds=[0, 3], budget={"minutes": 90.5},
         overrides={"model.generator.width": 4, "trainer.accelerator": "cpu"},
     )  # fmt: skip
-    planned = plan(read(path), tmp_path / "out")
-    runs = planned.runs
+    runs, data = plan(read(path), tmp_path / "out")
     assert [run.name for run in runs] == ["nsgan seed 0", "wide seed 0", "nsgan seed 3", "wide seed 3"]
     assert [run.folder for run in runs[:2]] == [tmp_path / f"out/{v}-digits/seed-0" for v in ("nsgan", "wide")]
-    assert [run.config["model"]["init_args"]["generator"]["init_args"]["width"] for run in runs] == [4, 8, 4, 8]
+    assert [run.config["model.generator.width"] for run in runs] == [4, 8, 4, 8]
     for run in runs:
         assert {"--budget.kimg=null", "--trainer.max_time=00:01:30:30", f"--seed_everything={run.seed}"} < {
             *run.command
         }
-    assert told(runs[3]) == runs[3].config
-    monkeypatch.setattr("zoo.benchmark.plan.plan", lambda *_: planned)
+    assert of_command(runs[3]) == runs[3].config
+    monkeypatch.setattr("zoo.benchmark.plan.plan", lambda *_: (runs, data))
     assert zoo_main(["benchmark", str(path), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
     assert [shlex.split(line) for line in capsys.readouterr().out.splitlines()] == [run.command for run in runs]
     assert not (tmp_path / "out").exists()
@@ -127,27 +126,36 @@ def test_the_plan_is_variants_times_seeds_with_one_budget(tmp_path: Path, capsys
 
 def test_a_search_plans_each_draw_as_the_command_line_would_take_it(tmp_path: Path) -> None:
     ranges = {**RATE, "model.discriminator.init_args.norm": {"choice": ["none", "layer"]}}
-    runs = plan(read(written(tmp_path, search=searched(3, **ranges))), tmp_path / "out").runs
+    runs, _ = plan(read(written(tmp_path, search=searched(3, **ranges))), tmp_path / "out")
     assert [run.folder.relative_to(tmp_path) for run in runs] == [
         Path(f"out/nsgan-digits/draw-00{draw}/seed-0") for draw in range(3)
     ]
     assert len({run.values["model.g_optimizer.lr"] for run in runs}) == 3
-    assert told(runs[2]) == runs[2].config
+    assert of_command(runs[2]) == runs[2].config
+
+
+def test_a_search_may_draw_classes(tmp_path: Path) -> None:
+    ranges = {**RATE, "model.d_optimizer": {"choice": ["torch.optim.SGD", "zoo.optim.Adam"]}}
+    for run in plan(read(written(tmp_path, search=searched(2, **ranges))), tmp_path)[0]:
+        config = of_command(run)
+        assert config["model.d_optimizer.class_path"] == run.values["model.d_optimizer"]
+        assert run.config.items() <= config.items(), "a run of its own is not taken for another"
+        assert run.config["model.g_optimizer.lr"] == run.values["model.g_optimizer.lr"]
 
 
 def test_draws_are_functions_of_their_number_and_their_option() -> None:
     ranges = {
-        "a": {"log_uniform": [1e-5, 1e-2]},
-        "b": {"same_as": "a"},
-        "c": {"uniform": [-1, 3]},
-        "d": {"choice": [1, 5, "x"]},
+        "a": Range(log_uniform=(1e-5, 1e-2)),
+        "b": Range(same_as="a"),
+        "c": Range(uniform=(-1, 3)),
+        "d": Range(choice=[1, 5, "x"]),
     }
-    search = Search.read({"draws": 2, "seed": 7, "ranges": {"v": ranges}}, ["v"])
-    other = Search.read({"draws": 9, "seed": 7, "ranges": {"v": {**ranges, "c": {"choice": [0]}}}}, ["v"])
+    search = Search(2, {"v": ranges}, seed=7)
+    other = Search(9, {"v": {**ranges, "c": Range(choice=[0])}}, seed=7)
     draws = [search.draw("v", i) for i in range(3000)]
     assert draws[:20] == [search.draw("v", i) for i in range(20)]
     assert all({**other.draw("v", i), "c": 0} == {**draws[i], "c": 0} for i in range(20))
-    assert Search.read({"draws": 2, "seed": 8, "ranges": {"v": ranges}}, ["v"]).draw("v", 0) != draws[0]
+    assert Search(2, {"v": ranges}, seed=8).draw("v", 0) != draws[0]
     assert all(draw["b"] == draw["a"] and 1e-5 <= draw["a"] <= 1e-2 and -1 <= draw["c"] <= 3 for draw in draws)
     decades = [(math.log10(draw["a"]) + 5) / 3 for draw in draws]
     assert kstest(decades, "uniform").pvalue > 0.01
@@ -156,10 +164,18 @@ def test_draws_are_functions_of_their_number_and_their_option() -> None:
     assert abs(sum(x * (draw["c"] - 1) for x, draw in zip(decades, draws, strict=True))) / 3000 < 0.03  # independent
 
 
-def test_probes_hold_every_end_and_every_choice() -> None:
-    ranges = {"a": {"uniform": [0, 1]}, "b": {"same_as": "a"}, "c": {"choice": [1, 2, 3]}}
-    probes = Search.read({"draws": 1, "ranges": {"v": ranges}}, ["v"]).probes("v")
-    assert [tuple(probe.values()) for probe in probes] == [(0, 0, 1), (1, 1, 2), (0, 0, 3)]
+def test_the_draws_of_the_shipped_search_stay_what_they_were() -> None:
+    draw = read("lucic").search.draw("wgan_gp", 41)
+    assert list(draw.values()) == pytest.approx([
+        0.009131496149215126, 0.009131496149215126, 0.559180449900059, 0.559180449900059, 5, "none",
+        0.14767663584798038,
+    ])  # fmt: skip
+
+
+def test_extremes_hold_every_end_and_every_choice() -> None:
+    ranges = {"a": Range(uniform=(0, 1)), "b": Range(same_as="a"), "c": Range(choice=[1, 2, 3])}
+    extremes = Search(1, {"v": ranges}).extremes("v")
+    assert [tuple(draw.values()) for draw in extremes] == [(0, 0, 1), (1, 1, 2), (0, 0, 3)]
 
 
 @pytest.mark.parametrize("d_steps", [1, 3])
@@ -179,32 +195,31 @@ def test_a_budget_of_flops_becomes_each_variants_kimg(tmp_path: Path) -> None:
     slower = {"config": "nsgan", "name": "slower", "overrides": {"model.dynamics.g_steps": 3}}
     small = {"model.generator.width": 4, "model.discriminator.width": 4, "data.image_size": 8}
     path = written(tmp_path, configs=["nsgan", slower], budget={"flops": "1e10"}, overrides=small)
-    planned = plan(read(path), tmp_path)
-    assert planned.kimg["slower"] < 0.7 * planned.kimg["nsgan"]
-    for run in planned.runs:
-        assert f"--budget.kimg={planned.kimg[run.variant]}" in run.command
-        assert run.config["budget"]["kimg"] == planned.kimg[run.variant]
-    gan = rehearse(planned.runs[0].command[4:])
-    assert 1000 * planned.kimg["nsgan"] * flops_per_image(gan.gan, gan.data) == pytest.approx(1e10, rel=1e-3)
+    runs, _ = plan(read(path), tmp_path)
+    kimg = {run.variant: run.config["budget.kimg"] for run in runs}
+    assert kimg["slower"] < 0.7 * kimg["nsgan"]
+    assert all(f"--budget.kimg={kimg[run.variant]}" in run.command for run in runs)
+    gan = resolve(runs[0].command[4:])
+    assert 1000 * kimg["nsgan"] * flops_per_image(gan.gan, gan.data) == pytest.approx(1e10, rel=1e-3)
 
 
 SHIPPED = [path for path in sorted(ROOT.glob("configs/*/*.yaml")) if path.parent.name in ("benchmarks", "sweeps")]
-PROTOCOLS = [path for path in SHIPPED if "configs" in yaml.safe_load(path.read_text())]
+BENCHMARKS = [path for path in SHIPPED if "configs" in yaml.safe_load(path.read_text())]
 
 
-@pytest.mark.parametrize("path", PROTOCOLS, ids=lambda p: p.stem)
-def test_a_shipped_protocol_can_be_read(path: Path) -> None:
-    protocol = read(path)
-    assert protocol.name == path.stem
-    assert len(protocol.contenders) >= 3
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda p: p.stem)
+def test_a_shipped_benchmark_can_be_read(path: Path) -> None:
+    benchmark = read(path)
+    assert benchmark.name == path.stem
+    assert len(benchmark.configs) >= 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", PROTOCOLS, ids=lambda p: p.stem)
-def test_a_shipped_protocol_can_be_planned(path: Path, tmp_path: Path) -> None:
-    protocol = read(path)
-    draws = protocol.search.draws if protocol.search else 1
-    assert len(plan(protocol, tmp_path).runs) == len(protocol.contenders) * len(protocol.seeds) * draws
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda p: p.stem)
+def test_a_shipped_benchmark_can_be_planned(path: Path, tmp_path: Path) -> None:
+    benchmark = read(path)
+    draws = benchmark.search.draws if benchmark.search else 1
+    assert len(plan(benchmark, tmp_path)[0]) == len(benchmark.configs) * len(benchmark.seeds) * draws
 
 
 def test_a_sweep_of_wandb_gives_words_that_train_takes(monkeypatch) -> None:
@@ -215,7 +230,7 @@ def test_a_sweep_of_wandb_gives_words_that_train_takes(monkeypatch) -> None:
     drawn = {name: {"value": p.get("min", p.get("values", [0])[0])} for name, p in sweep["parameters"].items()}
     args = create_sweep_command_args({"args": drawn})["args"]
     words = [w for word in create_sweep_command(sweep["command"]) for w in (args if word == "${args}" else [word])]
-    config = rehearse(words[words.index("fit") + 1 :]).config["model"]["init_args"]
+    config = resolve(words[words.index("fit") + 1 :]).config["model"]["init_args"]
     assert sweep["program"] == "train.py"
     assert config["g_optimizer"]["init_args"]["lr"] == config["d_optimizer"]["init_args"]["lr"] == 1e-5
     assert (config["gp_weight"], config["dynamics"]["init_args"]["d_steps"]) == (0.1, 1)

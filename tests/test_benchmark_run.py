@@ -1,4 +1,4 @@
-"""Playing a plan: so many at a time, what fails again, what was finished never again, and nothing lost on the way."""
+"""Running a plan: so many at a time, failed runs again, finished ones never again, and nothing lost on the way."""
 
 import json
 import os
@@ -15,9 +15,9 @@ import yaml
 
 from zoo.__main__ import main as zoo_main
 from zoo.benchmark.file import read
-from zoo.benchmark.plan import Planned, plan
-from zoo.benchmark.report import best_draws, outcome, table, why
-from zoo.benchmark.run import Machine, Runner, locked
+from zoo.benchmark.plan import PlannedRun, plan
+from zoo.benchmark.report import best_draws, outcome, reason, table
+from zoo.benchmark.run import Runner, environments, locked
 from zoo.run import files
 
 # A run without torch: argv is its parent folder, what to do, for how many seconds, and perhaps --ckpt_path.
@@ -55,19 +55,23 @@ sys.exit(1 if what == "stumbles at the end" else 0)
 """
 
 
-def run(folder: Path, name: str, what: str = "goes well", seconds: float = 0.0, **facts) -> Planned:
+def run(folder: Path, name: str, what: str = "goes well", seconds: float = 0.0, **facts) -> PlannedRun:
     command = [sys.executable, "-S", "-c", SCRIPT, str(folder / name), what, str(seconds)]
-    return Planned(name, 0, facts.get("draw"), facts.get("values", {}), folder / name, command, {})
+    return PlannedRun(name, 0, facts.get("draw"), facts.get("values", {}), folder / name, command, {})
 
 
-def play(folder: Path, runs: list[Planned], *, jobs: int = 2, restarts: int = 2) -> tuple[bool, list[tuple[str, str]]]:
+def play(
+    folder: Path, runs: list[PlannedRun], *, jobs: int = 2, restarts: int = 2
+) -> tuple[bool, list[tuple[str, str]]]:
     heard: list[tuple[str, str]] = []
     with locked(folder) as lock:
-        runner = Runner(Machine(jobs, 1), restarts, lock, lambda run, state, _: heard.append((run.variant, state)))
-        return runner.play(runs), heard
+        runner = Runner(
+            [dict(os.environ)] * jobs, restarts, lock, lambda run, state, _: heard.append((run.variant, state))
+        )
+        return runner.run(runs), heard
 
 
-def begun(run: Planned) -> int:
+def begun(run: PlannedRun) -> int:
     return run.log.read_text().count("$ ")
 
 
@@ -89,7 +93,7 @@ def test_what_fails_is_begun_again_and_reported_while_others_finish(tmp_path: Pa
     assert {("good", "finished"), ("odd", "finished")} < {*heard}
     assert begun(runs[0]) == 3
     assert len(runs[0].tries()) == 1, "what left no checkpoint is taken away before the next try"
-    assert why(runs[0]) == "RuntimeError: no luck"
+    assert reason(runs[0]) == "RuntimeError: no luck"
     assert table(runs).splitlines()[1].split() == ["bad", "0/1", "-", "-", "-", "-"]
     _, heard = play(tmp_path, runs, restarts=0)
     assert heard == [("bad", "failed")], "only what is unfinished"
@@ -130,7 +134,7 @@ def test_a_signal_lets_runs_save_and_a_second_call_goes_on(number: signal.Signal
     whole, heard = play(tmp_path, runs, jobs=2)
     assert not whole
     assert sorted(heard) == [("a", "stopped"), ("b", "stopped")]
-    assert why(runs[0]) == "saved at 1 kimg"
+    assert reason(runs[0]) == "saved at 1 kimg"
     assert signal.getsignal(number) is before
     whole, heard = play(tmp_path, runs, jobs=2)
     assert whole
@@ -150,28 +154,27 @@ def test_a_folder_is_one_benchmarks_and_that_of_runs_which_outlive_it(tmp_path: 
         pass
 
 
-def test_a_run_has_its_share_of_the_machine(monkeypatch) -> None:
+def test_a_run_has_its_share_of_the_resources(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("zoo.benchmark.run._gpus", lambda: ("4", "7"))
+    monkeypatch.setattr("zoo.benchmark.run._gpus", lambda: ["4", "7"])
     for accelerator, jobs, expected in [
         ("auto", None, [("4", "4"), ("7", "4")]),
         ("auto", 3, [("4", "2"), ("7", "2"), ("4", "2")]),
         ("cpu", 2, [(None, "4"), (None, "4")]),
         ("cpu", None, [(None, "1")] * 6),
     ]:
-        config = {"trainer": {"accelerator": accelerator}}
-        planned = [Planned(f"v{i}", 0, None, {}, Path(), [], config) for i in range(6)]
-        machine = Machine.of(planned, jobs)
-        given = [machine.environment(slot) for slot in range(machine.jobs)]
+        config = {"trainer.accelerator": accelerator}
+        planned = [PlannedRun(f"v{i}", 0, None, {}, Path(), [], config) for i in range(6)]
+        given = environments(planned, jobs)
         assert [(each.get("CUDA_VISIBLE_DEVICES"), each["OMP_NUM_THREADS"]) for each in given] == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert machine.environment(0)["OMP_NUM_THREADS"] == "3"
+    assert environments(planned, 2)[0]["OMP_NUM_THREADS"] == "3"
 
 
 def test_the_table_takes_seeds_together_and_a_search_names_its_best_draw(tmp_path: Path) -> None:
-    def done(variant: str, seed: int, draw: int, best: object, last: object, status: str = "finished") -> Planned:
-        planned = Planned(variant, seed, draw, {"lr": draw / 8}, tmp_path / f"{variant}{draw}{seed}", [], {})
+    def done(variant: str, seed: int, draw: int, best: object, last: object, status: str = "finished") -> PlannedRun:
+        planned = PlannedRun(variant, seed, draw, {"lr": draw / 8}, tmp_path / f"{variant}{draw}{seed}", [], {})
         score = {"name": "fd/x", "best": best, "last": last}
         result = {"kimg": 5.0, "seconds": 90.0, "score": score}
         record = {"variant": variant, "dataset": "d", "status": status, "error": None, "result": result}
@@ -197,8 +200,8 @@ def test_the_table_takes_seeds_together_and_a_search_names_its_best_draw(tmp_pat
 class Killing(Runner):
     """Kills one variant's first try as soon as it has saved itself."""
 
-    def _begin(self, run: Planned, slot: int) -> subprocess.Popen[bytes]:
-        process = super()._begin(run, slot)
+    def _start(self, run: PlannedRun, slot: int) -> subprocess.Popen[bytes]:
+        process = super()._start(run, slot)
         if run.variant == "cut" and run.checkpoint() is None:
 
             def kill() -> None:
@@ -212,7 +215,7 @@ class Killing(Runner):
 
 def test_a_benchmark_of_real_runs_survives_a_kill_to_the_bit(tmp_path: Path, capsys, monkeypatch) -> None:
     saving = [{"class_path": "zoo.callbacks.Checkpoints", "init_args": {"every_kimg": 0.5}}]
-    protocol = {
+    benchmark = {
         "configs": [{"config": "nsgan", "name": "cut"}, {"config": "nsgan", "name": "whole"}],
         "data": "digits", "seeds": [0], "budget": {"kimg": 4},
         "overrides": {
@@ -221,7 +224,7 @@ def test_a_benchmark_of_real_runs_survives_a_kill_to_the_bit(tmp_path: Path, cap
         },
     }  # fmt: skip
     path, out = tmp_path / "tiny.yaml", tmp_path / "out"
-    path.write_text(yaml.safe_dump(protocol))
+    path.write_text(yaml.safe_dump(benchmark))
     command = ["benchmark", str(path), "-o", str(out), "--jobs", "2"]
     logs = [out / f"{name}-digits/seed-0/run.log" for name in ("cut", "whole")]
     with monkeypatch.context() as patch:
@@ -238,6 +241,6 @@ def test_a_benchmark_of_real_runs_survives_a_kill_to_the_bit(tmp_path: Path, cap
 
     assert zoo_main(command) == 0
     assert [log.read_text().count("$ ") for log in logs] == [2, 1], "a second call runs nothing again"
-    path.write_text(yaml.safe_dump({**protocol, "configs": protocol["configs"][:1], "budget": {"kimg": 7}}))
+    path.write_text(yaml.safe_dump({**benchmark, "configs": benchmark["configs"][:1], "budget": {"kimg": 7}}))
     with pytest.raises(ValueError, match=r"cut-digits.* was run with budget\.kimg 4\.0, .* 7\.0: choose another --out"):
         plan(read(path), out)

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import zoo
 from tests.corpus.checkpoints import whole
 from tests.test_hub_bundle import seal
-from zoo.benchmark.file import read as read_protocol
-from zoo.benchmark.rehearsal import _Rehearsing
+from zoo.benchmark.file import read as read_benchmark
+from zoo.benchmark.resolve import FitOnly
 from zoo.cli.configs import check_files, read_file
 from zoo.cli.main import ROOT, main
 from zoo.hub import bundle
@@ -128,7 +128,7 @@ def test_any_configuration(folder: Path, source: Path, tree: Any) -> None:
     said, status = io.StringIO(), 0
     with redirect_stderr(said), redirect_stdout(said):
         try:
-            main(["fit", "-c", str(file), *words], _Rehearsing)
+            main(["fit", "-c", str(file), *words], FitOnly)
         except SystemExit as stopped:
             status = stopped.code
     lines = [line for line in said.getvalue().splitlines() if line.startswith("error")]
@@ -143,19 +143,19 @@ def test_any_text_as_a_configuration(folder: Path, source: Path, content: str | 
     file.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
     one_line(lambda: read_file(file))
     one_line(lambda: check_files([file], ["model", "data", "budget.kimg", "trainer.max_steps"]))
-    one_line(lambda: read_protocol(file))
+    one_line(lambda: read_benchmark(file))
     one_line(lambda: read_metrics(file))
     one_line(lambda: read_record(file))
 
 
-PROTOCOL = yaml.safe_load((ROOT / "configs/sweeps/lucic.yaml").read_text())
+SEARCH = yaml.safe_load((ROOT / "configs/sweeps/lucic.yaml").read_text())
 
 
-@profiles(mutants(PROTOCOL), SOME)
-def test_any_protocol(folder: Path, source: Path, tree: Any) -> None:
+@profiles(mutants(SEARCH), SOME)
+def test_any_benchmark(folder: Path, source: Path, tree: Any) -> None:
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump(tree, allow_unicode=True))
-    one_line(lambda: read_protocol(file))
+    one_line(lambda: read_benchmark(file))
 
 
 def archive(content: Any) -> bytes:

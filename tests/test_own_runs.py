@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zoo.benchmark.rehearsal import rehearse
+from zoo.benchmark.resolve import resolve
 from zoo.cli.main import ROOT
 from zoo.run.folders import checkpoint_of
 
@@ -123,11 +123,11 @@ def test_a_saved_configuration_is_read_back_as_it_was(name: str, tmp_path: Path,
     """With the default loggers and callbacks."""
     monkeypatch.chdir(tmp_path)
     words = ["-c", f"{ROOT}/configs/{name}.yaml", "-c", f"{ROOT}/configs/data/digits.yaml"]
-    first = rehearse(words).config
+    first = resolve(words).config
     Path("saved.yaml").write_text(yaml.safe_dump(first))
-    again = rehearse(["-c", "saved.yaml"]).config
+    again = resolve(["-c", "saved.yaml"]).config
     for config in (first, again):
-        del config["trainer"]["default_root_dir"]  # a folder of the rehearsal
+        del config["trainer"]["default_root_dir"]  # a temporary folder
     assert again == first
 
 
@@ -136,6 +136,6 @@ def test_a_team_and_tags_of_wandb_are_set_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"trainer": {"logger": [logger]}}))
     words = ["-c", f"{ROOT}/configs/nsgan.yaml", "-c", f"{ROOT}/configs/data/digits.yaml"]
     for more in (["-c", str(tmp_path / "mine.yaml")], ["--trainer.logger=WandbLogger", "--trainer.logger.entity=team"]):
-        config = rehearse([*words, *more]).config["trainer"]["logger"]
+        config = resolve([*words, *more]).config["trainer"]["logger"]
         chosen = config[0] if isinstance(config, list) else config
         assert (chosen["class_path"], chosen["init_args"]["entity"]) == ("zoo.run.loggers.WandbLogger", "team")

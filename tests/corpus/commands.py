@@ -1,4 +1,4 @@
-"""Of `python -m zoo`: arguments, references, configurations, runs, protocols, and where results are to go."""
+"""Of `python -m zoo`: arguments, references, configurations, runs, benchmarks, and where results are to go."""
 
 import json
 
@@ -7,7 +7,7 @@ from tests.corpus import Case, zoo
 DIGITS = "-c {zoo}/configs/data/digits.yaml --data.image_size=8"
 RUN = {"variant": "a", "dataset": "b", "status": "finished", "seed": 0}
 BEGUN = {"r/run.json": json.dumps(RUN), "r/metrics.jsonl": '{"step": 0, "progress/kimg": 1.0, "loss/d": 1.0}\n'}
-PROTOCOL = {"configs": ["nsgan"], "data": "digits", "seeds": [0], "budget": {"kimg": 1}}
+BASE = {"configs": ["nsgan"], "data": "digits", "seeds": [0], "budget": {"kimg": 1}}
 
 
 def run(name: str, content: str | bytes, *words: str) -> Case:
@@ -15,8 +15,8 @@ def run(name: str, content: str | bytes, *words: str) -> Case:
     return zoo("compare r", f"r/{name}", *words, files={**BEGUN, f"r/{name}": content})
 
 
-def protocol(*words: str, **changes: object) -> Case:
-    text = json.dumps({key: value for key, value in {**PROTOCOL, **changes}.items() if value is not None})
+def benchmark(*words: str, **changes: object) -> Case:
+    text = json.dumps({key: value for key, value in {**BASE, **changes}.items() if value is not None})
     return zoo("benchmark p.yaml --dry-run -o out", "p.yaml", *words, files={"p.yaml": text})
 
 
@@ -104,36 +104,39 @@ RUNS = [
     run("config.yaml", "{", "line 1, column 2"),
 ]
 
-PROTOCOLS = [
-    zoo("benchmark", "required", "protocol"),
+BENCHMARKS = [
+    zoo("benchmark", "required", "benchmark"),
     zoo("benchmark nowhere.yaml", "nowhere.yaml", "fashion_mnist"),
     zoo("benchmark p.yaml", "p.yaml", "no YAML", files={"p.yaml": b"\xff\xfe\0"}),
     zoo("benchmark p.yaml", "p.yaml", "line 1", files={"p.yaml": "{"}),
     zoo("benchmark p.yaml", "p.yaml", "no keys", files={"p.yaml": ""}),
     zoo("benchmark {zoo}/configs/benchmarks/digits.yaml --jobs 0", "--jobs", "at least 1"),
     zoo("benchmark {zoo}/configs/benchmarks/digits.yaml --restarts -1", "--restarts", "-1"),
-    protocol("configs", configs=None),
-    protocol("'nope'", configs=["nope"]),
-    protocol("nsgan", "twice", configs=["nsgan", "nsgan"]),
-    protocol("'../x'", "folder", name="../x"),
-    protocol("seeds", "-1", seeds=[-1]),
-    protocol("seeds", "list", seeds=3),
-    protocol("budget", "kimg", budget={"hours": 1}),
-    protocol("budget", "positive", budget={"kimg": "nan"}),
-    protocol("overrides", "ckpt_path", overrides={"ckpt_path": "x"}),
-    protocol("'model.widht'", overrides={"model.widht": 3})._replace(words=("p.yaml", "nsgan", "widht")),
-    protocol("search", "draws", search={"draws": 0, "ranges": {}}),
-    protocol("search.ranges", "uniform", search={"draws": 1, "ranges": {"nsgan": {"model.ema_decay": {"uniform": 3}}}}),
+    benchmark("configs", configs=None),
+    benchmark("'nope'", configs=["nope"]),
+    benchmark("nsgan", "twice", configs=["nsgan", "nsgan"]),
+    benchmark("'../x'", "folder", name="../x"),
+    benchmark("seeds", "-1", seeds=[-1]),
+    benchmark("seeds", "list", seeds=3),
+    benchmark("budget", "kimg", budget={"hours": 1}),
+    benchmark("budget.kimg", "float", "'nan'", budget={"kimg": "nan"}),
+    benchmark("overrides", "ckpt_path", overrides={"ckpt_path": "x"}),
+    benchmark("'model.widht'", overrides={"model.widht": 3})._replace(words=("p.yaml", "nsgan", "widht")),
+    benchmark("search.ranges", "missing", search={"draws": 1, "ranges": {}}),
+    benchmark("search.draws", "0", search={"draws": 0, "ranges": {"nsgan": {"model.ema_decay": {"choice": [0.5]}}}}),
+    benchmark(
+        "search.ranges", "uniform", search={"draws": 1, "ranges": {"nsgan": {"model.ema_decay": {"uniform": 3}}}}
+    ),
 ]
 
 PLACES = [
     *unwritable("sample {gan} --n 4 -o OUT.png"),
     *unwritable(f"evaluate {{gan}} {DIGITS} --n 200 --metrics is --json OUT.json"),
     *unwritable("dashboard --entity e --project p --dry-run OUT"),
-    Case("zoo benchmark p.yaml -o ro/x", ("ro/x", "Read-only"), {"p.yaml": json.dumps(PROTOCOL), "ro": None}, True),
-    Case("zoo benchmark p.yaml -o file/x", ("file/x", "Not a directory"), {"p.yaml": json.dumps(PROTOCOL), "file": ""}),
+    Case("zoo benchmark p.yaml -o ro/x", ("ro/x", "Read-only"), {"p.yaml": json.dumps(BASE), "ro": None}, True),
+    Case("zoo benchmark p.yaml -o file/x", ("file/x", "Not a directory"), {"p.yaml": json.dumps(BASE), "file": ""}),
     Case("zoo compare r -o ro/x.html", ("ro/x.html", "Read-only"), {**BEGUN, "ro": None}, True),
     Case("zoo compare r -o file/x.html", ("file",), {**BEGUN, "file": "mine"}),
 ]
 
-CASES = [*ARGUMENTS, *RUNS, *PROTOCOLS, *PLACES]
+CASES = [*ARGUMENTS, *RUNS, *BENCHMARKS, *PLACES]

@@ -1,179 +1,239 @@
-"""A protocol's YAML file: what is compared, on what data, with which seeds and for how long."""
+"""A benchmark's YAML file, as dataclasses whose values jsonargparse checks."""
 
-from __future__ import annotations
-
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import random
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, get_args, get_origin
 
-from zoo.benchmark.search import Search
+from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
 from zoo.cli.arguments import folder_name
 from zoo.cli.configs import find_config, read_file
-from zoo.cli.errors import no_option
+from zoo.cli.errors import explain, no_option
 
-Unit = Literal["kimg", "minutes", "flops"]
-UNITS: tuple[Unit, ...] = ("kimg", "minutes", "flops")
-
-OWN = {  # options that the protocol sets, and where
-    "seed_everything": "seeds",
-    "budget": "budget",
-    "trainer.max_time": "budget",
-    "trainer.max_steps": "budget",
-    "trainer.max_epochs": "budget",
-    "trainer.default_root_dir": "the command's --out",
-    "variant": "a name in configs",
-    "ckpt_path": "nothing: a run that was cut goes on by itself",
-    "config": "configs and data",
-}
+Options = dict[str, Any]  # of train.py to their values, as model.generator.width: 16
+SET_BY = {  # options that a benchmark sets itself, and from where
+    "seed_everything": "seeds", "budget": "budget", "trainer.max_time": "budget", "trainer.max_steps": "budget",
+    "trainer.max_epochs": "budget", "trainer.default_root_dir": "the command's --out", "variant": "a name in configs",
+    "ckpt_path": "nothing: an interrupted run continues by itself", "config": "configs and data",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A configuration under a name, and what is set for it alone."""
-
-    name: str
-    config: Path
-    overrides: Mapping[str, Any]
-    renamed: bool  # whether the file calls itself otherwise
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a benchmark is; see :func:`read`."""
-
-    path: Path
-    name: str
-    contenders: tuple[Contender, ...]
-    data: Path
-    seeds: tuple[int, ...]
-    unit: Unit
-    budget: float  # in units, for every run alike
-    overrides: Mapping[str, Any]
-    search: Search | None
+class _OneOf:
+    @property
+    def chosen(self) -> tuple[str, Any]:
+        """Name and value of the one field that is set."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise ValueError(f"must be one of {', '.join(vars(self))}, got {', '.join(given) or 'none'}")
+        return next(iter(given.items()))
 
 
-def read(name: str | Path) -> Protocol:
-    """The protocol in a file: a path, or the name of one of configs/benchmarks/ and configs/sweeps/.
+@dataclass
+class Budget(_OneOf):
+    """The length of every run, in one unit."""
 
-    - ``name``: of the benchmark, a folder's name; the file's own if left out
-    - ``configs``: a list; each is the name of a `configs/<name>.yaml`, or a path, or a mapping of ``config``, ``name``
-      (the variant's, if it is not the file's) and ``overrides`` for it alone
-    - ``data``: the name of a `configs/data/<name>.yaml`, or a path
-    - ``seeds``: a list of integers
-    - ``budget``: of each run, one of ``kimg``; ``minutes`` of training with all that happens in between; ``flops``, of
-      which follow the kimg of each variant (see :mod:`zoo.benchmark.flops`)
-    - ``overrides``: options of `train.py` to values, for every run
-    - ``search``: see :class:`zoo.benchmark.search.Search`
+    kimg: float | None = None  # thousands of real images
+    minutes: float | None = None  # of training and all that happens in between
+    flops: float | None = None  # of training; the kimg of each variant follow, see zoo.benchmark.flops
+
+    def __post_init__(self) -> None:
+        unit, amount = self.chosen
+        if not 0 < amount < math.inf:
+            raise ValueError(f"{unit} must be a positive number, got {amount:g}")
+
+
+@dataclass
+class Range(_OneOf):
+    """The values that a search draws for an option, in one of four ways."""
+
+    uniform: tuple[float, float] | None = None
+    log_uniform: tuple[float, float] | None = None  # the logarithm of the value is uniform
+    choice: list | None = None  # numbers or words, each as likely as the others
+    same_as: str | None = None  # another option, which has the same value
+
+    def __post_init__(self) -> None:
+        kind, value = self.chosen
+        if kind == "choice" and (not value or any(isinstance(member, list | dict) for member in value)):
+            raise ValueError(f"choice: must be a list of values, numbers or words, got {value}")
+        if kind.endswith("uniform") and not -math.inf < value[0] < value[1] < math.inf:
+            raise ValueError(f"{kind}: low must be below high, and both finite, got {list(value)}")
+        if kind == "log_uniform" and value[0] <= 0:
+            raise ValueError(f"{kind}: low must be positive, got {list(value)}")
+
+    def quantile(self, u: float) -> Any:
+        """The value at u in [0, 1)."""
+        kind, value = self.chosen
+        if kind == "choice":
+            return value[int(u * len(value))]
+        low, high = value
+        return low + u * (high - low) if kind == "uniform" else min(max(low * (high / low) ** u, low), high)
+
+
+@dataclass
+class Search:
+    """A random search over each variant's own options, as in Lucic et al. 2018, "Are GANs Created Equal?".
+
+    A draw is a function of (seed, variant, option, number of the draw): a longer search begins with the draws of a
+    shorter one, and another range or option leaves the others alone. `sklearn.model_selection.ParameterSampler` draws
+    all options from one stream, which another option shifts.
+    """
+
+    draws: PositiveInt  # of each variant; each is trained with every seed of the benchmark
+    ranges: dict[str, dict[str, Range]]  # of each variant's options
+    seed: int = 0  # of the draws
+
+    def __post_init__(self) -> None:
+        for variant, ranges in self.ranges.items():
+            _check_options(ranges, "ranges")
+            for option, source in self._sources(variant).items():
+                if source not in ranges or ranges[source].same_as:
+                    raise ValueError(f"ranges: {variant}: {option}: there is no range for {source}")
+
+    def draw(self, variant: str, number: int) -> Options:
+        """Draw `number`, from 0, of a variant."""
+
+        def value(option: str) -> Any:
+            u = random.Random(f"{self.seed}/{variant}/{option}/{number}").random()
+            return self.ranges[variant][option].quantile(u)
+
+        return {option: value(source) for option, source in self._sources(variant).items()}
+
+    def extremes(self, variant: str) -> list[Options]:
+        """Draws that have both ends of every range, and every choice, among them."""
+        ranges = self.ranges[variant]
+        values = {option: ranges[source].chosen[1] for option, source in self._sources(variant).items()}
+        return [
+            {o: among[i % len(among)] for o, among in values.items()} for i in range(max(map(len, values.values())))
+        ]
+
+    def _sources(self, variant: str) -> dict[str, str]:
+        return {option: among.same_as or option for option, among in self.ranges[variant].items()}
+
+
+@dataclass
+class Entry:
+    """A configuration to compare; a name alone is its `config`."""
+
+    config: Path  # the name of a configs/<name>.yaml, or a path
+    name: str = ""  # of the variant, if not that of the configuration
+    overrides: Options = field(default_factory=dict)  # for this entry alone
+
+    def __post_init__(self) -> None:
+        self.config = find_config(self.config, ("",))
+        own = read_file(self.config).get("variant", self.config.stem)
+        self.name = folder_name(self.name or own, "name")
+        self.renamed = self.name != own
+        _check_options(self.overrides, f"{self.name}: overrides")
+
+
+@dataclass
+class Benchmark:
+    """Variants × seeds, and × draws where there is a search."""
+
+    configs: list[Entry]
+    data: Path  # the name of a configs/data/<name>.yaml, or a path
+    seeds: list[NonNegativeInt]
+    budget: Budget
+    name: str = ""  # of the folder of results; the file's own if left out
+    overrides: Options = field(default_factory=dict)  # for every run
+    search: Search | None = None
+    path: Path = field(init=False)  # of the file
+
+    def __post_init__(self) -> None:
+        names = [entry.name for entry in self.configs]
+        for place, values in {"configs": names, "seeds": self.seeds}.items():
+            for value in (value for value in values if values.count(value) > 1):
+                hint = "; give one another name: {config: ..., name: ...}" if values is names else ""
+                raise ValueError(f"{place}: {value} is there twice{hint}")
+        _check_options(self.overrides, "overrides")
+        try:
+            self.data = find_config(self.data, ("data",))
+        except ValueError as error:
+            raise ValueError(f"data: {error}") from None
+        if self.search is None:
+            return
+        if self.budget.flops:
+            raise ValueError("budget: draws of a search can cost more or less than each other; use kimg or minutes")
+        for name in self.search.ranges.keys() - set(names):
+            raise ValueError(no_option(str(name), "search.ranges: ", names))
+        for name in names:
+            if not self.search.ranges.get(name):
+                raise ValueError(f"search.ranges: there are none for {name}")
+
+
+def read(name: str | Path) -> Benchmark:
+    """The benchmark in a file: a path, or the name of one of configs/benchmarks/ and configs/sweeps/.
 
     Raises:
         ValueError: in one line, for the first mistake; :mod:`zoo.benchmark.plan` checks options of `train.py`.
     """
     path = find_config(name, ("benchmarks", "sweeps"))
-    tree = _load(path)
-    try:
-        return _protocol(path, tree)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def as_options(values: Mapping[str, Any]) -> list[str]:
-    """Words of a command line of `train.py`, as --option=value."""
-    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
-
-
-def _load(path: Path) -> dict[str, Any]:
     tree = read_file(path)
     if not tree:
         raise ValueError(f"{path}: has no keys")
-    return tree
-
-
-def _protocol(path: Path, tree: dict[str, Any]) -> Protocol:
-    _check_keys(tree, ("name", "configs", "data", "seeds", "budget", "overrides", "search"), "")
-    for key in ("configs", "data", "seeds", "budget"):
-        if not tree.get(key):
-            raise ValueError(f"{key} is missing")
-    contenders = tuple(_contender(entry) for entry in _listed(tree["configs"], "configs"))
-    names = [contender.name for contender in contenders]
-    if twice := _twice(names):
-        raise ValueError(f"configs: {twice} is there twice; give one of them another name: {{config: ..., name: ...}}")
-    seeds = _listed(tree["seeds"], "seeds")
-    for seed in seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"seeds: {seed!r} is no integer from 0 up")
-    if (twice := _twice(seeds)) is not None:
-        raise ValueError(f"seeds: {twice} is there twice")
-    unit, budget = _budget(tree["budget"])
-    search = None if tree.get("search") is None else Search.read(tree["search"], names)
-    if search is not None and unit == "flops":
-        raise ValueError("budget: draws of a search can cost more or less than each other; use kimg or minutes")
-    for ranges in search.ranges.values() if search else ():
-        _overrides(ranges, "search.ranges")
-    return Protocol(
-        path, folder_name(tree.get("name", path.stem), "name"), contenders,
-        _config(tree["data"], "data", "data"), tuple(seeds), unit, budget,
-        _overrides(tree.get("overrides"), "overrides"), search,
-    )  # fmt: skip
-
-
-def _contender(entry: Any) -> Contender:
-    given = entry if isinstance(entry, dict) else {"config": entry}
-    _check_keys(given, ("config", "name", "overrides"), "configs: ")
-    config = _config(given.get("config"), "configs", "")
-    own = read_file(config).get("variant", config.stem)
-    name = folder_name(given.get("name", own), "configs")
-    return Contender(name, config, _overrides(given.get("overrides"), f"configs: {name}: overrides"), name != own)
-
-
-def _config(name: Any, key: str, room: str) -> Path:
-    """The file that a name or a path stands for."""
     try:
-        return find_config(str(name), (room,))
+        benchmark = _build(Benchmark, tree)
+        benchmark.path, benchmark.name = path, folder_name(benchmark.name or path.stem, "name")
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
+    return benchmark
 
 
-def _budget(given: Any) -> tuple[Unit, float]:
-    if not isinstance(given, dict):
-        raise ValueError("budget: must be one of {kimg: ...}, {minutes: ...} or {flops: ...}")
-    _check_keys(given, UNITS, "budget: ")
-    if len(given) != 1:
-        raise ValueError(f"budget: must be one of {', '.join(UNITS)}, got {', '.join(given)}")
-    ((unit, amount),) = given.items()
+def _build(kind: Any, value: Any, where: str = "") -> Any:
+    """The dataclasses of a type, from a part of the file at the key `where`, which ends in a dot.
+
+    Raises:
+        ValueError: with the key, for the first unknown, missing or wrong value.
+    """
+    inner = get_args(kind)
+    if get_origin(kind) is list and isinstance(value, list):
+        return [_build(inner[0], part, where) for part in value]
+    if get_origin(kind) is dict and isinstance(value, dict):
+        return {key: _build(inner[1], part, f"{where}{key}.") for key, part in value.items()}
+    if NoneType in inner:
+        return _build(inner[0], value, where)
+    if kind not in (Benchmark, Entry, Budget, Search, Range):
+        return value
+    place = f"{where[:-1]}: " if where else ""
+    members = {member.name: member for member in fields(kind) if member.init}
+    tree = {"config": value} if kind is Entry and isinstance(value, str) else value
+    if not isinstance(tree, dict):
+        raise ValueError(f"{place}must be {{{': ..., '.join(members)}: ...}} or a part of it, got {value!r}")
+    for key in tree:
+        if key not in members:
+            raise ValueError(no_option(str(key), place, members))
+    given = {key: _build(members[key].type, part, f"{where}{key}.") for key, part in tree.items() if part is not None}
+    for name, member in members.items():
+        if member.default is member.default_factory is MISSING and given.get(name) in (None, [], {}):
+            raise ValueError(f"{where}{name} is missing")
+    overrides = {"overrides": given.pop("overrides")} if "overrides" in given else {}
     try:
-        value = float(amount)  # YAML takes 1e15 for a string
-    except (TypeError, ValueError):
-        value = math.nan
-    if isinstance(amount, bool) or not 0 < value < math.inf:
-        raise ValueError(f"budget: {unit} must be a positive number, got {amount!r}")
-    return unit, value
+        values = vars(_parser(kind).parse_object(given))
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ValueError(where + explain(str(error), members)) from None
+    try:
+        return kind(**values, **overrides)
+    except ValueError as error:
+        raise ValueError(f"{place}{error}") from None
 
 
-def _overrides(given: Any, where: str) -> Mapping[str, Any]:
-    if given is not None and not isinstance(given, dict):
+@cache
+def _parser(kind: type[Any]) -> ArgumentParser:
+    """Of all but overrides, whose classes it would complete by their defaults; those are for train.py to read."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, skip={"overrides"})
+    return parser
+
+
+def _check_options(options: Any, where: str) -> None:
+    if not isinstance(options, dict):
         raise ValueError(f"{where}: must be options of train.py and their values, as in model.generator.width: 16")
-    for option in given or {}:
+    for option in options:
         parts = str(option).split(".")
-        for set_here in {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & OWN.keys():
-            raise ValueError(f"{where}: {option} is not for overrides; it comes from {OWN[set_here]}")
-    return given or {}
-
-
-def _check_keys(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in given:
-        if key not in known:
-            raise ValueError(no_option(str(key), where, known))
-
-
-def _listed(value: Any, key: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise ValueError(f"{key}: must be a list, got {value!r}")
-    return value
-
-
-def _twice(values: Sequence[Any]) -> Any:
-    """One that is there more than once, or None."""
-    return next((value for value in values if values.count(value) > 1), None)
+        for own in {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & SET_BY.keys():
+            raise ValueError(f"{where}: {option} is not for overrides; it comes from {SET_BY[own]}")

@@ -1,18 +1,15 @@
 """What a training image costs, for comparisons at equal compute."""
 
-from __future__ import annotations
-
-from contextlib import ExitStack
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import flop_registry
 
-from zoo.benchmark.rehearsal import unheard
+from zoo.benchmark.resolve import silence
 from zoo.gan import GAN
 
 
@@ -32,12 +29,11 @@ def flops_per_image(gan: GAN, data: LightningDataModule) -> float:
         return (images,) if classes is None else (images, torch.randint(classes, (size,), generator=generator))
 
     dealt: Any = [batch() for _ in range(getattr(gan.dynamics, "d_steps", 1))]
-    count = FlopCount()
-    with unheard():
-        trainer = Trainer(
-            accelerator="cpu", max_steps=len(dealt), callbacks=[_Counting(count)], logger=False,
-            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        )  # fmt: skip
+    trainer_options: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    with silence(), FlopCount() as count:
+        trainer = Trainer(accelerator="cpu", max_steps=len(dealt), **trainer_options)
         trainer.fit(gan, DataLoader(dealt, batch_size=None))
     return count.flops / (len(dealt) * size)
 
@@ -54,16 +50,3 @@ class FlopCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func._overloadpacket in flop_registry:
             self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
         return out
-
-
-class _Counting(Callback):
-    def __init__(self, count: FlopCount) -> None:
-        self.count, self.counted = count, ExitStack()
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Begin."""
-        self.counted.enter_context(self.count)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """End."""
-        self.counted.close()

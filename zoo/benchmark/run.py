@@ -1,16 +1,15 @@
-"""Plays a plan: a process a run, so many at a time, until each is finished or has failed too often."""
-
-from __future__ import annotations
+"""Run a plan: a process a run, so many at a time, until each is finished or has failed too often."""
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,82 +20,81 @@ try:
 except ImportError:  # Windows: a benchmark is not guarded against a second one
     fcntl = None  # type: ignore[assignment]
 
-from zoo.benchmark.plan import Planned
+from zoo.benchmark.plan import PlannedRun
+from zoo.run.files import LAST
 
-TICK = 0.1  # seconds between two looks at the processes
+POLL = 0.1  # seconds between two looks at the processes
 
 
-@dataclass(frozen=True)
-class Machine:
-    """How many runs it takes at a time, and what each of them gets."""
+def environments(runs: Sequence[PlannedRun], jobs: int | None = None) -> list[dict[str, str]]:
+    """Of as many runs as there are at a time: each with its GPU, and its share of the cores as threads.
 
-    jobs: int
-    threads: int  # of each run
-    gpus: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, runs: Sequence[Planned], jobs: int | None = None) -> Machine:
-        """This one: a run for each GPU, or where there is none, or a run is told not to use it, for each core."""
-        on_cpu = all(run.config["trainer"]["accelerator"] == "cpu" for run in runs)
-        gpus = () if on_cpu else _gpus()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jobs = jobs or min(len(gpus) or cores, len(runs))
-        return cls(jobs, max(1, cores // jobs), gpus)
-
-    def environment(self, slot: int) -> dict[str, str]:
-        """Of the run in a slot, from 0. A number of threads that the user has set stays."""
-        mine = {"OMP_NUM_THREADS": str(self.threads), **os.environ, "PYTHONUNBUFFERED": "1"}
-        return mine | ({"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {})
+    Without `jobs`, that is one for each GPU; for each core where there is none, or all runs have the accelerator
+    "cpu". A number of threads that the user has set stays.
+    """
+    gpus = [] if all(run.config["trainer.accelerator"] == "cpu" for run in runs) else _gpus()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = jobs or min(len(gpus) or cores, len(runs))
+    common = {"OMP_NUM_THREADS": str(max(1, cores // jobs)), **os.environ, "PYTHONUNBUFFERED": "1"}
+    own = [{"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(jobs)]
+    return [common | each for each in own]
 
 
 @dataclass
 class Runner:
-    """Plays runs and says how it goes.
+    """Runs processes, as many at a time as there are environments.
 
-    A run that ends without a finished `run.json` is begun again behind the others, from its last checkpoint if it has
-    one, `restarts` times. SIGINT and SIGTERM are passed on, once, as SIGTERM, on which a run saves itself; a second
-    one kills. Runs are in sessions of their own, so that a terminal's Ctrl-C does not reach them twice.
+    A run that ends unfinished is started again, behind the others and from its last checkpoint. SIGINT and SIGTERM
+    are passed on as SIGTERM, on which a run saves itself; the second one kills. Runs are in sessions of their own:
+    Ctrl-C of a terminal would reach them twice.
 
     Args:
-        machine: what there is.
-        restarts: of one run, in one call.
+        environments: see :func:`environments`.
+        restarts: at most, of one run in one call.
         lock: an open file that runs inherit; see :func:`locked`.
-        heard: called with the run, "finished", "restarted", "failed" or "stopped", and its seconds in this call.
+        report: called as a process ends, with its run, "finished", "restarted", "failed" or "stopped", and its seconds.
     """
 
-    machine: Machine
+    environments: Sequence[dict[str, str]]
     restarts: int
     lock: TextIO
-    heard: Callable[[Planned, str, float], None]
-    _active: dict[int, tuple[Planned, subprocess.Popen[bytes], float]] = field(default_factory=dict)
-    _signals: int = 0
+    report: Callable[[PlannedRun, str, float], None]
 
-    def play(self, runs: Sequence[Planned]) -> bool:
-        """Until all is done; False if a signal came between. No run is played that is finished."""
-        waiting = deque(run for run in runs if not run.finished())
-        begun: Counter[Path] = Counter()
-        told = 0
-        with self._listening():
-            while self._active or (waiting and not self._signals):
-                for slot in range(self.machine.jobs):
-                    if waiting and slot not in self._active and not self._signals:
-                        run = waiting.popleft()
-                        begun[run.folder] += 1
-                        self._active[slot] = (run, self._begin(run, slot), time.monotonic())
-                time.sleep(TICK)
-                if told < self._signals:
-                    told = self._signals
-                    for _, process, _ in self._active.values():
-                        process.terminate() if told == 1 else process.kill()
-                for run, since in self._ended():
-                    state = self._state(run, begun[run.folder])
-                    if state == "restarted":
-                        waiting.append(run)
-                    self.heard(run, state, time.monotonic() - since)
-        return not self._signals
+    def run(self, runs: Sequence[PlannedRun]) -> bool:
+        """Run those that are not finished, to the end; False if a signal came first."""
+        waiting = deque(run for run in runs if run.result() is None)
+        active: dict[int, tuple[PlannedRun, subprocess.Popen[bytes], float]] = {}  # by slot
+        starts: Counter[Path] = Counter()
+        passed_on = 0
+        with _signals() as signals:
+            try:
+                while active or (waiting and not signals):
+                    for slot in set(range(len(self.environments))) - active.keys():
+                        if waiting and not signals:
+                            run = waiting.popleft()
+                            starts[run.folder] += 1
+                            active[slot] = (run, self._start(run, slot), time.monotonic())
+                    time.sleep(POLL)
+                    if passed_on < len(signals):
+                        passed_on = len(signals)
+                        for _, process, _ in active.values():
+                            process.terminate() if passed_on == 1 else process.kill()
+                    for slot in [slot for slot, (_, process, _) in active.items() if process.poll() is not None]:
+                        run, _, since = active.pop(slot)
+                        again = starts[run.folder] <= self.restarts
+                        state = "stopped" if signals else "restarted" if again else "failed"
+                        state = state if run.result() is None else "finished"
+                        waiting.extend([run] if state == "restarted" else [])
+                        self.report(run, state, time.monotonic() - since)
+            finally:
+                for _, process, _ in active.values():  # none is left, unless an exception came
+                    process.terminate()
+                    process.wait()
+        return not signals
 
-    def _begin(self, run: Planned, slot: int) -> subprocess.Popen[bytes]:
-        run.clear()
+    def _start(self, run: PlannedRun, slot: int) -> subprocess.Popen[bytes]:
+        for died in (folder for folder in run.tries() if not (folder / LAST).is_file()):
+            shutil.rmtree(died)  # its output stays in the log
         run.folder.mkdir(parents=True, exist_ok=True)
         command = run.next_command()
         inherited: Any = {"pass_fds": (self.lock.fileno(),)} if os.name == "posix" else {}
@@ -105,42 +103,16 @@ class Runner:
             log.flush()
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                env=self.machine.environment(slot), **inherited,
+                env=self.environments[slot], **inherited,
             )  # fmt: skip
-
-    def _ended(self) -> list[tuple[Planned, float]]:
-        done = [slot for slot, (_, process, _) in self._active.items() if process.poll() is not None]
-        return [(run, since) for run, _, since in map(self._active.pop, done)]
-
-    def _state(self, run: Planned, begun: int) -> str:
-        if run.finished():
-            return "finished"
-        if self._signals:
-            return "stopped"
-        return "restarted" if begun <= self.restarts else "failed"
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        def hear(*_: Any) -> None:
-            self._signals += 1
-
-        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for _, process, _ in self._active.values():  # none is left, unless an exception came
-                process.terminate()
-                process.wait()
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[TextIO]:
-    """Have a benchmark's folder to oneself. Runs that outlive a killed benchmark hold the lock until they end.
+    """Lock a benchmark's folder. Runs that outlive a killed benchmark hold the lock until they end.
 
     Raises:
-        ValueError: somebody else has it.
+        ValueError: another process holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / "lock").open("w", encoding="utf-8") as file:
@@ -154,9 +126,21 @@ def locked(out: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _gpus() -> tuple[str, ...]:
-    """What CUDA_VISIBLE_DEVICES can be set to."""
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals that came so far, in place of their usual effect."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _gpus() -> list[str]:
     if not torch.cuda.is_available():
-        return ()
+        return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(visible.split(",")) if visible else tuple(map(str, range(torch.cuda.device_count())))
+    return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]

@@ -171,7 +171,7 @@ def settings(key: str, words: Sequence[str]) -> list[tuple[str, Any]]:
     for file in config_files(words):
         if file.is_file():
             tree = read_file(file)
-            found += [(f"{file}: {path}", value) for path, value in _entries(tree, "") if _ends_with(path, key)]
+            found += [(f"{file}: {path}", value) for path, value in entries(tree, "") if _ends_with(path, key)]
     return found
 
 
@@ -190,7 +190,7 @@ def refuse_impossible(value: Any, place: str) -> None:
         value: of plain dictionaries and lists; a class has class_path and init_args.
         place: what the value is of, as "data".
     """
-    for path, part in _entries(value, place):
+    for path, part in entries(value, place):
         if isinstance(part, float) and math.isnan(part):
             raise ValueError(f"{path}: NaN is no number to build with")
         if isinstance(part, dict) and isinstance(part.get("class_path"), str):
@@ -212,12 +212,12 @@ def read_file(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: this is no YAML: {str(error).splitlines()[0]}") from None
     if tree is not None and not isinstance(tree, dict):
         raise ValueError(f"{file}: has no keys, but a {type(tree).__name__}")
-    if sum(1 for _ in islice(_entries(tree, ""), _MOST)) == _MOST:
+    if sum(1 for _ in islice(entries(tree, ""), _MOST)) == _MOST:
         raise ValueError(f"{file}: its aliases would make more than {_MOST:,} entries")
     return renamed(tree or {})
 
 
-def _entries(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+def entries(value: Any, place: str) -> Iterator[tuple[str, Any]]:
     """All that is in a tree, each with its place, nearest to the root first; without end for one that holds itself."""
     left = deque([(place, value)])
     while left:

@@ -1,0 +1,69 @@
+"""What a command line of `train.py fit` would run."""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+from unittest.mock import patch
+
+import yaml
+from lightning.pytorch import LightningDataModule
+
+from zoo.cli.main import ZooCLI, main
+from zoo.gan import GAN
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run before its first batch."""
+
+    variant: str
+    dataset: str
+    config: dict[str, Any]  # the run's config.yaml, but for trainer.default_root_dir
+    gan: GAN
+    data: LightningDataModule
+
+
+class FitOnly(ZooCLI):
+    """A command line that stops before the fit. Other subcommands are left out: each takes a second to build."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The one that is asked for."""
+        return {"fit": ZooCLI.subcommands()["fit"]}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Do nothing."""
+
+
+def resolve(options: Sequence[str]) -> Resolved:
+    """Parse the options and build networks, data and trainer; nothing is read, trained or left behind.
+
+    Raises:
+        ValueError: with the line that `train.py` would end with.
+    """
+    with silence() as output, patch.dict(os.environ), tempfile.TemporaryDirectory() as folder:
+        try:
+            cli = main(["fit", *options, f"--trainer.default_root_dir={folder}"], FitOnly)
+        except SystemExit:
+            raise ValueError(output.getvalue().strip().splitlines()[-1].removeprefix("error: ")) from None
+    config = yaml.safe_load(cli.run.config_text)
+    return Resolved(cli.run.variant, cli.run.dataset, config, cli.model, cli.datamodule)
+
+
+@contextmanager
+def silence() -> Iterator[StringIO]:
+    """Keep stdout and stderr off the terminal, in the text that is yielded; drop warnings and logged messages."""
+    output, before = StringIO(), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(output), redirect_stdout(output), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield output
+    finally:
+        logging.disable(before)

@@ -9,6 +9,7 @@ from torch import nn
 from tests.games import required
 from zoo.backbones import Autoencoder, DecoderGenerator, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
 from zoo.gan import GAN
+from zoo.stabilizers import GradientPenalty
 from zoo.types import Batch, Output
 from zoo.variants import variants
 from zoo.variants.ali import ALI
@@ -237,6 +238,23 @@ def test_a_relativistic_generator_moves_without_gradients_of_d() -> None:
     d = [p.grad.clone() for p in gan.discriminator.parameters()]
     gan.gradients(gan.turns()[1], lambda: spy(gan.turns()[1]))
     assert all(torch.equal(p.grad, before) for p, before in zip(gan.discriminator.parameters(), d, strict=True))
+
+
+def test_rpgan_with_r1_and_r2_is_the_loss_of_r3gan() -> None:
+    """w = (3, 4), γ = 0.1: E log(1 + exp(-m)) + γ/2 (25 + 25), margins m = w·(x - G(z)) = 3 and -4."""
+    penalties = [GradientPenalty(0.05, where=where, target="zero") for where in ("real", "fake")]
+    gan = RelativisticGAN(MLPGenerator((2,), width=4).double(), Linear([3.0, 4.0]), stabilizers=penalties)
+    real, fake = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).double(), torch.tensor([[0.0, 0.0], [0.0, 1.0]]).double()
+    batch = Batch(real, None, real, fake, gan.noise)
+    terms = gan.d_turn(gan.bind(batch), batch)
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx({
+        "adversarial": (math.log(1 + math.exp(-3)) + math.log(1 + math.exp(4))) / 2,
+        "gradient_penalty": 1.25,
+        "gradient_penalty_2": 1.25,
+    })  # fmt: skip
+    # each penalty has the slope γ w; that of the rest is -E σ(-m)(x - G(z))
+    (slope,) = torch.autograd.grad(sum(terms.values()), gan.discriminator.w)
+    assert slope.tolist() == pytest.approx([0.6 - sigmoid(-3) / 2, 0.8 + sigmoid(4) / 2])
 
 
 def test_a_relativistic_gan_refuses_other_names() -> None:

@@ -138,22 +138,28 @@ LAUNCHERS = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_all_ranks_stop_after_the_same_batch(launcher: str, tmp_path: Path) -> None:
+def test_all_ranks_stop_after_the_same_batch(launcher: str, number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of the terminal, the launcher's too."""
     words, told = LAUNCHERS[launcher]
     command = [sys.executable, *words, "train.py", *map(str, TINY), *RANKS]
     command += [f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     with (tmp_path / "said").open("w") as said:
-        job = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        job = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, env=environment, start_new_session=True)
     ranks = [job.pid]
     try:
         folder = first_save(tmp_path / "runs", tmp_path / "said")
         children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
         ranks += map(int, children)
         players = ranks if launcher == "lightning" else ranks[1:]
-        for rank in told:
-            os.kill(players[rank], signal.SIGTERM)
-        assert job.wait(timeout=100) == 0, (tmp_path / "said").read_text()
+        if number == signal.SIGINT:
+            os.killpg(job.pid, number)
+        else:
+            for rank in told:
+                os.kill(players[rank], number)
+        assert job.wait(timeout=100) == (number == signal.SIGINT), (tmp_path / "said").read_text()
         until(lambda: not any(map(alive, ranks)), tmp_path / "said", 30)
     finally:
         for process in ranks:

@@ -27,8 +27,7 @@ class Interrupts:
     """Hears Ctrl-C, SIGTERM and SIGUSR1 in place of what did, from :meth:`listen` until :meth:`restore`.
 
     SIGTERM is heard in place of Lightning, whose ranks do not all stop after the same batch, and SIGUSR1 too, for which
-    Lightning would save in the middle of a batch. The second Ctrl-C is not heard, nor is any with several ranks.
-    Outside the main thread nothing is.
+    Lightning would save in the middle of a batch. The second Ctrl-C is not heard. Outside the main thread nothing is.
     """
 
     def __init__(self) -> None:
@@ -41,8 +40,7 @@ class Interrupts:
         self._heard, self._world_size = 0, trainer.world_size
         if threading.current_thread() is threading.main_thread():
             for number in _HEARD:
-                if number != signal.SIGINT or self._world_size == 1:
-                    self._before[number] = signal.signal(number, self._hear)
+                self._before[number] = signal.signal(number, self._hear)
 
     def restore(self) -> None:
         """Let those hear it again that did."""

@@ -24,6 +24,8 @@ from zoo.support.initial import InitFrom
 from zoo.variants import variants
 
 _MOST = 100_000  # values in what a checkpoint says of its networks
+_WORDS = 624  # of the state of a Mersenne twister
+_MOMENTS = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg", "momentum_buffer", "exp_inf", "sum"}
 _PARTS = (nn.Module, torch.optim.Optimizer, Schedule)  # what a GAN is built of
 _OF_TORCH = ("torch.nn", "torch.optim")
 _CARRIED = {"lightning", "pytorch_lightning", "torch", "torch_fidelity", "torchmetrics", "torchvision", "zoo"}
@@ -80,8 +82,11 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
     return gan.to(map_location).eval()
 
 
-def refuse_others(path: str | Path, gan: GAN) -> None:
-    """ValueError unless the checkpoint at `path` is of a game with networks like those of `gan`."""
+def refuse_others(path: str | Path, gan: GAN, *, resume: bool) -> None:
+    """ValueError unless the checkpoint at `path` is of a game with networks like those of `gan`.
+
+    With `resume`, moments and generators must be of these networks too: native code takes them, and checks no size.
+    """
     path = Path(path)
     checkpoint = files.read(path)
     if "game" not in checkpoint:
@@ -89,6 +94,33 @@ def refuse_others(path: str | Path, gan: GAN) -> None:
     check_game(checkpoint["game"], path)
     own = {name: Kind(x.dtype, tuple(x.shape)) for name, x in gan.state_dict().items()}
     compare(path, kinds_of(tensors_of(checkpoint, path), path), own, "the model")
+    if not resume:
+        return
+    _check_moments(path, checkpoint.get("optimizer_states"), gan.players())
+    for rank, states in enumerate(checkpoint["game"].get("generators", ())):
+        if not 0 <= states["numpy"]["state"]["pos"] <= _WORDS:
+            raise ValueError(f"{path}: the position of numpy's generator of rank {rank} is not in 0..{_WORDS}")
+
+
+def _check_moments(path: Path, states: Any, players: Mapping[str, nn.Module]) -> None:
+    """ValueError for states of optimisers that are not of these players' parameters."""
+    if not isinstance(states, list) or len(states) != len(players) or not all(isinstance(s, dict) for s in states):
+        raise ValueError(f"{path}: optimizer_states must be one state for each of {', '.join(players)}")
+    for (player, net), state in zip(players.items(), states, strict=True):
+        parameters = dict(enumerate(net.parameters()))
+        found = state.get("state")
+        if not isinstance(found, dict) or not all(i in parameters and isinstance(v, dict) for i, v in found.items()):
+            raise ValueError(f"{path}: optimizer_states: that of {player} is not of its {len(parameters)} parameters")
+        for i, values in found.items():
+            tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+            kinds_of(tensors, path)
+            for name, value in tensors.items():
+                fits = name not in _MOMENTS or value.shape == parameters[i].shape
+                if not fits or (value.numel() > 1 and 0 in value.stride()):
+                    shapes = (
+                        f"{tuple(value.shape)}, strides {value.stride()}; its parameter {tuple(parameters[i].shape)}"
+                    )
+                    raise ValueError(f"{path}: optimizer_states: {player}: {name} of parameter {i} is {shapes}")
 
 
 def recipe_of(path: str | Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from zoo.backbones.dcgan import DCGANDiscriminator, DCGANGenerator
 from zoo.backbones.encoder import Encoder, PairDiscriminator
 from zoo.backbones.growing import GrowingDiscriminator, GrowingGenerator
 from zoo.backbones.mlp import MLPDiscriminator, MLPGenerator
+from zoo.backbones.r3gan import R3GANDiscriminator, R3GANGenerator
 from zoo.backbones.resnet import ResNetDiscriminator, ResNetGenerator
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "PairDiscriminator",
+    "R3GANDiscriminator",
+    "R3GANGenerator",
     "ResNetDiscriminator",
     "ResNetGenerator",
 ]

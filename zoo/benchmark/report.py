@@ -18,7 +18,7 @@ class Progress:
         self._seconds: list[float] = []
 
     def __call__(self, run: PlannedRun, state: str, seconds: float) -> None:
-        """See `Runner.report`."""
+        """Of a run whose process took `seconds`: it is finished, restarted, failed or stopped."""
         self.left -= state in ("finished", "failed")
         if state != "finished":
             print(f"{run.name}: {state}, {reason(run)} ({run.log})", flush=True)

@@ -47,18 +47,12 @@ class Runner:
     A run that ends unfinished is started again, behind the others and from its last checkpoint. SIGINT and SIGTERM
     are passed on as SIGTERM, on which a run saves itself; the second one kills. Runs are in sessions of their own:
     Ctrl-C of a terminal would reach them twice.
-
-    Args:
-        environments: see :func:`environments`.
-        restarts: at most, of one run in one call.
-        lock: an open file that runs inherit; see :func:`locked`.
-        report: called as a process ends, with its run, "finished", "restarted", "failed" or "stopped", and its seconds.
     """
 
-    environments: Sequence[dict[str, str]]
-    restarts: int
-    lock: TextIO
-    report: Callable[[PlannedRun, str, float], None]
+    environments: Sequence[dict[str, str]]  # see `environments`
+    restarts: int  # of one run in one call, at most
+    lock: TextIO  # a file that runs inherit; see `locked`
+    report: Callable[[PlannedRun, str, float], None]  # called as a process ends, see `Progress`
 
     def run(self, runs: Sequence[PlannedRun]) -> bool:
         """Run those that are not finished, to the end; False if a signal came first."""
@@ -140,6 +134,7 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _gpus() -> list[str]:
+    """Values of CUDA_VISIBLE_DEVICES."""
     if not torch.cuda.is_available():
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -208,6 +208,37 @@ def test_moments_and_generators_that_do_not_fit_are_refused(edit: Any, said: str
     assert str(last) in line
 
 
+HOLDS = """
+import sys, time
+from pathlib import Path
+from zoo.run.folders import held
+with held(Path(sys.argv[1])):
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, capsys) -> None:
+    trial = Trial(tmp_path, NSGAN, DIGITS)
+    trial.run("over", steps=3)
+    folder = trial.only("over")
+    before = {path.name: path.read_bytes() for path in folder.glob("[!.]*.*")}
+    other = subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        trial.run("over", f"--ckpt_path={folder}", steps=5)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {folder} is being trained by another process"
+    assert before == {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."
+    }
+    other.kill()
+    other.wait()
+    assert trial.run("over", f"--ckpt_path={folder}", steps=5).model.steps == 5
+
+
 def test_a_run_that_was_over_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     """But for what was measured and drawn at its end."""
     trial = Trial(tmp_path, ROOT / "configs/began.yaml", DIGITS)

@@ -16,7 +16,7 @@ from zoo.cli.configs import CONFIGS
 from zoo.cli.main import DEFAULT_CALLBACKS, keep_recipe, snake_case
 from zoo.cli.quiet import hush
 from zoo.gan import GAN
-from zoo.run.folders import checkpoint_of, new_folder
+from zoo.run.folders import checkpoint_of, held, new_folder
 from zoo.run.loggers import MetricsLog, WandbLogger
 from zoo.run.records import read_record
 from zoo.run.secrets import redacted
@@ -79,12 +79,14 @@ def fit(
     listed = [*callbacks, bar, RunRecord(run, variant, dataset), *others, Budget(kimg)]
     usual = {key: value for key, value in defaults["trainer"].items() if key not in {"logger", "default_root_dir"}}
     options = {"limit_val_batches": 0, **usual, **trainer}
-    Trainer(
+    fitting = Trainer(
         default_root_dir=run,
         logger=[MetricsLog(run), *loggers],
         callbacks=[callback for callback in listed if callback is not None],
         **options,
-    ).fit(gan, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    )
+    with held(run):
+        fitting.fit(gan, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     gan.eval()
     return run
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
@@ -47,7 +47,7 @@ from zoo.cli.objective import network_arguments, objectives_of, optimizer_words,
 from zoo.cli.quiet import hush, print_anything
 from zoo.gan import GAN
 from zoo.run import files, slurm
-from zoo.run.folders import checkpoint_of, new_folder
+from zoo.run.folders import checkpoint_of, held, new_folder
 from zoo.run.loggers import MetricsLog, import_wandb
 from zoo.run.records import read_record
 from zoo.run.secrets import redacted
@@ -306,8 +306,10 @@ class ZooCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """A stop that asks for it is followed by SLURM's next start; a full disk is one line, status 1."""
+        writes = subcommand == "fit" and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
         try:
-            super()._run_subcommand(subcommand)
+            with held(self.run.folder) if writes else nullcontext():
+                super()._run_subcommand(subcommand)
         except Requeue:
             if slurm.job() is not None and self.trainer.is_global_zero:
                 self._requeue()

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,11 @@ from typing import Literal
 from lightning.pytorch.utilities import rank_zero_only
 
 from zoo.run.files import BEST, LAST
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 LATEST = "latest"
 ROOT = Path("runs")  # of the working folder, where `train.py` writes
@@ -58,3 +64,28 @@ def new_folder(root: Path, stem: str) -> Path:
             break
     os.environ["GAN_ZOO_RUN_FOLDER"] = str(folder)
     return folder
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Lock a run's folder for this process, until the end of the block or the death of the process.
+
+    On rank 0 only, and not on Windows.
+
+    Raises:
+        ValueError: another process trains there.
+    """
+    if fcntl is None or getattr(rank_zero_only, "rank", None):
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"{folder} is being trained by another process") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ from zoo.metrics.features import Points
 from zoo.penalties import WHERE
 from zoo.schedules import Linear
 from zoo.stabilizers import (
+    DiffAugment,
     Dropout,
     FeatureMatching,
     GradientPenalty,
@@ -77,6 +78,13 @@ def penalised(where: str, **kwargs: Any) -> GAN:
     return ns(GradientPenalty(1.0, where=where), **kwargs)
 
 
+def pictures(*own: stabilizers.Stabilizer, **kwargs: Any) -> GAN:
+    shape = (3, 8, 16)
+    return NSGAN(
+        MLPGenerator(shape, latent_dim=5, width=6), MLPDiscriminator(shape, width=7), stabilizers=own, **kwargs
+    )
+
+
 def growing(**kwargs: Any) -> GAN:
     shape = (1, 16, 16)
     generator, discriminator = GrowingGenerator(shape, latent_dim=5, width=2), GrowingDiscriminator(shape, width=2)
@@ -103,6 +111,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "Lookahead": lambda **kw: ns(dynamics=Lookahead(Alternating(2), k=3), **kw),
     "Unrolled": lambda **kw: ns(dynamics=Unrolled(k=2), **kw),
     "InstanceNoise": lambda **kw: ns(InstanceNoise(1.0, sigma=0.3), **kw),
+    "DiffAugment": lambda **kw: pictures(DiffAugment(), **kw),
     "LayerNoise": lambda **kw: ns(LayerNoise(), **kw),
     "Dropout": lambda **kw: ns(Dropout(), **kw),
     "FeatureMatching": lambda **kw: ns(FeatureMatching(alone=False), **kw),

@@ -1,5 +1,6 @@
 """Things that steady any objective. A GAN holds an ordered list of them."""
 
+from zoo.stabilizers.augment import DiffAugment
 from zoo.stabilizers.base import Stabilizer
 from zoo.stabilizers.growing import ProgressiveGrowing, ScoreDrift
 from zoo.stabilizers.minibatch import MinibatchDiscrimination
@@ -10,6 +11,7 @@ from zoo.stabilizers.virtual import VirtualBatchNorm
 from zoo.stabilizers.weights import HistoricalAveraging, SpectralNorm, WeightClip, WeightPenalty
 
 __all__ = [
+    "DiffAugment",
     "Dropout",
     "FeatureMatching",
     "GradientPenalty",

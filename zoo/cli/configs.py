@@ -152,8 +152,11 @@ def check_files(files: Iterable[Path], options: Iterable[str]) -> None:
     chosen: dict[str, str] = {}
     for file in files:
         if file.is_file():
-            for message in _mistakes(read_file(file), "", options, chosen):
+            tree = read_file(file)
+            for message in _mistakes(tree, "", options, chosen):
                 raise ValueError(f"{file}: {message}")
+            if not tree:
+                raise ValueError(f"{file}: has no keys; leave it out")
 
 
 def settings(key: str, words: Sequence[str]) -> list[tuple[str, Any]]:
@@ -200,10 +203,23 @@ def refuse_impossible(value: Any, place: str) -> None:
                     raise ValueError(f"{path}.{name}: must not be null; leave it out to have the default")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML, but that a key must not stand twice in one place."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_file(file: Path) -> dict[str, Any]:
     """The keys of a YAML file; ValueError, with the file and the line, for what has none."""
     try:
-        tree = yaml.safe_load(file.read_text("utf-8"))
+        tree = yaml.load(file.read_text("utf-8"), _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

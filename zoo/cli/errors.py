@@ -23,7 +23,7 @@ _UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: (?:--)?([\w.]+)")
 _UNKNOWN_OPTION = re.compile(r"(?:Option|does not accept option) '([^']+)'")
 _NO_ATTRIBUTE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 _NOT_A_CLASS = re.compile(r"(?:dot import path string|No module named|Unable to import module)\W+([\w.]+)")
-_NO_SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)$")
+_NO_SUBCLASS = re.compile(r"(?:Import path (\S+) )?does not correspond to a subclass of (\w+)$")
 _LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\](?:\. Got value: (.*))?$")
 _TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
 _MEMORY = re.compile(r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)")
@@ -77,7 +77,7 @@ def explain(
         name = given or owner or (match[1] if match else "")
         return where + no_class(name, ".".join(place))
     if match := _NO_SUBCLASS.search(leaf):
-        return f"{where}{given or 'this'} is no {match[1]}{listed('.'.join(place))}"
+        return f"{where}{given or match[1] or 'this'} is no {match[2]}{listed('.'.join(place))}"
     if any(map(_LITERAL.search, leaves)):
         among = ", ".join(match[1].replace("'", "") for match in map(_LITERAL.search, leaves) if match)
         return f"{where}{given!r} is not one of {among}"

@@ -241,6 +241,9 @@ class ZooCLI(LightningCLI):
             self.parser.error(
                 "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
             )
+        for name in ("limit_train_batches", "max_steps", "max_epochs"):
+            if config.trainer[name] == 0:
+                self.parser.error(f"trainer.{name}: 0 would train on no batch")
         devices, most = str(config.trainer.devices), 4 * (os.cpu_count() or 1)
         kind = config.trainer.accelerator
         on_cpu = kind == "cpu" or (kind == "auto" and not torch.accelerator.is_available())
@@ -267,10 +270,10 @@ class ZooCLI(LightningCLI):
                 from zoo.hub.finetune import begin
 
                 begin(self.model)
-        except (ValueError, TypeError, MisconfigurationException) as error:
+        except (ValueError, TypeError, ModuleNotFoundError, MisconfigurationException) as error:
             if hasattr(self, "run"):
                 self.run.discard()
-            self.parser.error(str(error))
+            self.parser.error(str(error).strip())
 
     def _refuse_other_networks(self, checkpoint: str) -> None:
         from zoo.hub.load import refuse_others

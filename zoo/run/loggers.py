@@ -126,7 +126,8 @@ class WandbLogger(LightningWandbLogger):
         kwargs: Lightning's and `wandb.init`'s: `name`, `group`, `tags`, or an `id` to resume.
 
     Raises:
-        ValueError: an unknown mode, or `offline` or `log_model`, which have other names here.
+        ValueError: an unknown mode, an id that W&B does not take, or `offline` or `log_model`, which have other names
+            here.
     """
 
     def __init__(
@@ -145,6 +146,8 @@ class WandbLogger(LightningWandbLogger):
                 "WandbLogger: log_model would upload pickled training checkpoints; "
                 "publish a model with `python -m zoo publish` instead"
             )
+        if forbidden := set(kwargs.get("id") or "") & set(":;,#?/'"):
+            raise ValueError(f"WandbLogger: an id cannot have {' '.join(sorted(forbidden))}, got {kwargs['id']!r}")
         self._mode = _known_mode(mode, "mode")
         self._settings = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
         self._ours = self._broken = False

@@ -113,6 +113,7 @@ BENCHMARKS = [
     zoo("benchmark {zoo}/configs/benchmarks/digits.yaml --jobs 0", "--jobs", "at least 1"),
     zoo("benchmark {zoo}/configs/benchmarks/digits.yaml --restarts -1", "--restarts", "-1"),
     benchmark("configs", configs=None),
+    benchmark("configs", "list", "../x", configs="../x"),
     benchmark("'nope'", configs=["nope"]),
     benchmark("nsgan", "twice", configs=["nsgan", "nsgan"]),
     benchmark("'../x'", "folder", name="../x"),

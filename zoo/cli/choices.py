@@ -57,6 +57,8 @@ def find_class(name: str, key: str) -> type[Any]:
         ValueError: there is none; with close names and the choices.
     """
     module, _, last = name.rpartition(".")
+    if name.startswith("."):
+        raise ValueError(f"{key}: {name!r} is no class")
     if not module:
         for cls in [*choices_for(key), *_libraries(key)]:
             if cls.__name__ == name:

@@ -272,7 +272,7 @@ def test_growing_networks_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
-    """Mirrored images, a schedule for each player, six stabilizers, clipping, an average."""
+    """Mirrored images, a schedule for each player, seven stabilizers, clipping, an average."""
     images = tmp_path / "images"
     images.mkdir()
     pixels = np.random.default_rng(0).integers(256, size=(500, 8, 8, 3), dtype=np.uint8)
@@ -285,6 +285,7 @@ def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
         part("zoo.stabilizers.VirtualBatchNorm", nets="both", size=8),
         part("zoo.stabilizers.Dropout"),
         part("zoo.stabilizers.LayerNoise"),
+        part("zoo.stabilizers.LeCam", start_kimg=0.3),
         part("zoo.stabilizers.HistoricalAveraging", weight=0.1),
     ]
     own = overlay(

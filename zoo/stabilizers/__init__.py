@@ -3,6 +3,7 @@
 from zoo.stabilizers.augment import DiffAugment
 from zoo.stabilizers.base import Stabilizer
 from zoo.stabilizers.growing import ProgressiveGrowing, ScoreDrift
+from zoo.stabilizers.lecam import LeCam
 from zoo.stabilizers.minibatch import MinibatchDiscrimination
 from zoo.stabilizers.noise import Dropout, InstanceNoise, LayerNoise
 from zoo.stabilizers.penalty import GradientPenalty
@@ -19,6 +20,7 @@ __all__ = [
     "InstanceNoise",
     "LabelSmoothing",
     "LayerNoise",
+    "LeCam",
     "MinibatchDiscrimination",
     "ProgressiveGrowing",
     "ScoreDrift",

@@ -45,6 +45,7 @@ from zoo.stabilizers import (
     LayerNoise,
     LeCam,
     MinibatchDiscrimination,
+    Packed,
     ProgressiveGrowing,
     ScoreDrift,
     SpectralNorm,
@@ -119,6 +120,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "FeatureMatching": lambda **kw: ns(FeatureMatching(alone=False), **kw),
     "LabelSmoothing": lambda **kw: ns(LabelSmoothing(), **kw),
     "MinibatchDiscrimination": lambda **kw: ns(MinibatchDiscrimination(kernels=3, dims=2), **kw),
+    "Packed": lambda **kw: ns(Packed(2), **kw),
     "VirtualBatchNorm": lambda **kw: ns(VirtualBatchNorm("both", size=6), norms="batch", **kw),
     "VirtualBatchNorm, Dropout": lambda **kw: ns(VirtualBatchNorm("both", 6), Dropout(), norms="batch", **kw),
     "SpectralNorm": lambda **kw: ns(SpectralNorm(), **kw),
@@ -155,7 +157,7 @@ def played(name: str) -> dict[str, Any]:
     torch.manual_seed(0)
     optimizer = ADAM if name in ("Unrolled", "UnrolledGAN") else SGD
     gan = GAMES[name](g_optimizer=optimizer, d_optimizer=optimizer, ema_decay=0.5).double()
-    shape = getattr(gan.discriminator, "image_shape", (2,))
+    shape = getattr(gan.generator, "image_shape", (2,))
     noise = torch.Generator().manual_seed(1)
     data = torch.randn(GLOBAL_BATCH * BATCHES, *shape, dtype=torch.float64, generator=noise)
     labels = torch.arange(len(data)) % 3 if gan.num_classes else None

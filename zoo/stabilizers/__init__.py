@@ -6,6 +6,7 @@ from zoo.stabilizers.growing import ProgressiveGrowing, ScoreDrift
 from zoo.stabilizers.lecam import LeCam
 from zoo.stabilizers.minibatch import MinibatchDiscrimination
 from zoo.stabilizers.noise import Dropout, InstanceNoise, LayerNoise
+from zoo.stabilizers.packed import Packed
 from zoo.stabilizers.penalty import GradientPenalty
 from zoo.stabilizers.targets import FeatureMatching, LabelSmoothing
 from zoo.stabilizers.virtual import VirtualBatchNorm
@@ -22,6 +23,7 @@ __all__ = [
     "LayerNoise",
     "LeCam",
     "MinibatchDiscrimination",
+    "Packed",
     "ProgressiveGrowing",
     "ScoreDrift",
     "SpectralNorm",

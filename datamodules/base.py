@@ -155,7 +155,8 @@ class ImageData(DataModule):
         image_size: S, one of 8, 16, 32, 64, 128.
         channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
         batch_size: images a batch, per rank.
-        seed: of the shuffling, in [0, 2**32).
+        seed: of the shuffling and the flips, in [0, 2**32).
+        flip: mirror every training image with probability 1/2, anew each epoch.
 
     Raises ValueError for any other value.
     """
@@ -170,8 +171,10 @@ class ImageData(DataModule):
         channels: int | None = None,
         batch_size: int = 64,
         seed: int = 0,
+        flip: bool = False,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
+        self.flip = flip
         channels = self.own_channels if channels is None else channels
         if image_size not in IMAGE_SIZES:
             raise ValueError(f"{type(self).__name__}: image_size={image_size}, choose one of {IMAGE_SIZES}")

@@ -22,7 +22,8 @@ class Downloaded(ImageData):
         image_size: S, one of 8, 16, 32, 64, 128.
         channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
         batch_size: images a batch, per rank.
-        seed: of the shuffling, in [0, 2**32).
+        seed: of the shuffling and the flips, in [0, 2**32).
+        flip: mirror every training image with probability 1/2, anew each epoch.
 
     Raises ValueError for any other value, and at setup when files are missing or broken and cannot
     be downloaded.
@@ -41,8 +42,9 @@ class Downloaded(ImageData):
         channels: int | None = None,
         batch_size: int = 64,
         seed: int = 0,
+        flip: bool = False,
     ) -> None:
-        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
+        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
         self.root = self._above(Path(root).expanduser())
 
     @classmethod
@@ -119,16 +121,7 @@ class FashionMNIST(MNIST):
 
 
 class CIFAR10(Downloaded):
-    """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 colour 32x32 photographs. See `Downloaded`.
-
-    Args:
-        root: the folder with cifar-10-batches-py in it; created by a download.
-        image_size: S, one of 8, 16, 32, 64, 128.
-        channels: 3, or 1 for grey (BT.601 luma).
-        batch_size: images a batch, per rank.
-        seed: of the shuffling and the flips, in [0, 2**32).
-        flip: mirror every training image with probability 1/2, anew each epoch.
-    """
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 colour 32x32 photographs. See `Downloaded`."""
 
     classifier = "cifar10-cnn"
 
@@ -136,19 +129,6 @@ class CIFAR10(Downloaded):
     source = datasets.CIFAR10
     shape = (32, 32, 3)
     files = "cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}"
-
-    def __init__(
-        self,
-        *,
-        root: str = "data",
-        image_size: int = 32,
-        channels: int | None = None,
-        batch_size: int = 64,
-        seed: int = 0,
-        flip: bool = False,
-    ) -> None:
-        super().__init__(root=root, image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
-        self.flip = flip
 
     def images(self, data: Any) -> Tensor:
         """Bring the NumPy array (N, 32, 32, 3) to (N, 3, 32, 32)."""

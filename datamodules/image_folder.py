@@ -79,9 +79,9 @@ class ImageFolder(ImageData):
         cache: bool = True,
         skip_broken: bool = False,
     ) -> None:
-        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed)
+        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
         self.root = Path(root).expanduser()
-        self.flip, self.cache, self.skip_broken = flip, cache, skip_broken
+        self.cache, self.skip_broken = cache, skip_broken
 
     def prepare_data(self) -> None:
         """Decode once a machine, before the other ranks map what was kept."""

@@ -25,7 +25,8 @@ class Stacked(ImageData):
         samples: number of training triples.
         image_size: S, one of 8, 16, 32, 64, 128.
         batch_size: images a batch, per rank.
-        seed: of the triples and the shuffling, in [0, 2**32).
+        seed: of the triples, the shuffling and the flips, in [0, 2**32).
+        flip: mirror every training triple with probability 1/2, anew each epoch.
 
     Raises ValueError for an unknown base, for samples below 5, and for what `ImageData` and the base refuse.
     """
@@ -43,8 +44,9 @@ class Stacked(ImageData):
         image_size: int = 32,
         batch_size: int = 64,
         seed: int = 0,
+        flip: bool = False,
     ) -> None:
-        super().__init__(image_size=image_size, batch_size=batch_size, seed=seed)
+        super().__init__(image_size=image_size, batch_size=batch_size, seed=seed, flip=flip)
         if base not in get_args(BaseName):
             raise ValueError(f"Stacked: base={base!r}, choose one of {get_args(BaseName)}")
         if samples < 5:

@@ -15,7 +15,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from zoo import datamodules
-from zoo.datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder
+from zoo.datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder, Stacked
 from zoo.datamodules.base import ImageData
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "data"
@@ -180,6 +180,23 @@ def test_cifar10_flips_training_images_only(cifar_root):
     left = ((x[:, 2, 0, 0] + 1) * 127.5).round()  # blue is the column
     assert set(left.tolist()) == {0.0, 31.0}
     assert all(((x[:, 2, 0, 0] + 1) * 127.5).round().eq(0).all() for x, _ in data.val_dataloader())
+
+
+@pytest.mark.parametrize("kind", [Digits, MNIST, FashionMNIST, Stacked])
+def test_every_set_of_images_can_be_mirrored_in_training(kind, tmp_path):
+    files = {} if kind in (Digits, Stacked) else {"root": str(tmp_path)}
+    if files:
+        write_idx(tmp_path, kind.__name__)
+    data = loaded(kind(**files, image_size=8, batch_size=20, flip=True))
+    images, labels = data.splits["train"]
+    plain = {image.numpy().tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    turned = {image.flip(-1).numpy().tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    x, y = next(iter(data.train_dataloader()))
+    dealt = [image.numpy().tobytes() for image in ((x + 1) * 127.5).round().to(torch.uint8)]
+    assert all(plain.get(image, turned.get(image)) == label for image, label in zip(dealt, y.tolist(), strict=True))
+    assert 2 <= sum(image in plain for image in dealt) <= 18
+    held_out = torch.cat([x for x, _ in data.val_dataloader()])
+    assert torch.equal(((held_out + 1) * 127.5).round().to(torch.uint8), data.splits["val"].data)
 
 
 def test_colour_becomes_grey_by_luma(cifar_root):

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cached_property, partial
@@ -106,7 +106,16 @@ class ImageFolder(ImageData):
         if self.skip_broken:
             self._leave_out_broken()
         labels = {split: self._labels(split) for split in self._layout}
-        return {split: Split(self._pixels(paths), labels[split]) for split, (_, paths) in self._layout.items()}
+        pixels: dict[str, Tensor] = {}
+        broken: dict[Path, str] = {}
+        for split, (_, paths) in self._layout.items():
+            try:
+                pixels[split] = self._pixels(paths)
+            except BrokenImagesError as error:
+                broken |= error.causes
+        if broken:
+            raise BrokenImagesError(broken, sum(len(paths) for _, paths in self._layout.values()))
+        return {split: Split(pixels[split], labels[split]) for split in self._layout}
 
     def _pixels(self, paths: Sequence[Path]) -> Tensor:
         fresh = partial(decode, paths, self.image_shape)
@@ -118,7 +127,7 @@ class ImageFolder(ImageData):
             try:
                 self._pixels(paths)
             except BrokenImagesError as error:
-                broken |= set(error.paths)
+                broken |= set(error.causes)
         if not broken:
             return
         warnings.warn(
@@ -170,11 +179,14 @@ class ImageFolder(ImageData):
 
 
 class BrokenImagesError(ValueError):
-    """Images that cannot be read; `paths` has them all."""
+    """Of so many images these cannot be read, each with its cause."""
 
-    def __init__(self, message: str, paths: Sequence[Path]) -> None:
-        super().__init__(message)
-        self.paths = paths
+    def __init__(self, causes: Mapping[Path, str], total: int) -> None:
+        self.causes = dict(causes)
+        super().__init__(
+            f"ImageFolder: {len(causes)} of {total} images cannot be read: {listed(causes)} (the first: "
+            f"{causes[min(causes)]}); repair or remove them, or leave them out with --data.skip_broken true"
+        )
 
 
 def listed(paths: Iterable[Path]) -> str:
@@ -239,11 +251,7 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
         bar = tqdm(read_all, "Decoding images", len(paths), delay=1, disable=hidden, dynamic_ncols=True)
         failures = {path: why for path, why in zip(paths, bar, strict=True) if why}
     if failures:
-        raise BrokenImagesError(
-            f"ImageFolder: {len(failures)} of {len(paths)} images cannot be read: {listed(failures)} (the first: "
-            f"{failures[min(failures)]}); repair or remove them, or leave them out with --data.skip_broken true",
-            list(failures),
-        )
+        raise BrokenImagesError(failures, len(paths))
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 

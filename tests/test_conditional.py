@@ -167,7 +167,7 @@ def test_classes_come_from_the_data(tmp_path: Path) -> None:
     assert (drawn.returncode, drawn.stderr) == (0, "")
     grid = typed("-m", "zoo", "sample", run / "last.ckpt", "-o", "all.png", cwd=tmp_path)
     assert "63 samples" in grid.stdout
-    assert Image.open(tmp_path / "all.png").width == 3 * 34 - 2
+    assert Image.open(tmp_path / "all.png").width == 9 * 34 - 2
     wrong = typed("-m", "zoo", "sample", run / "last.ckpt", "--class", 3, cwd=tmp_path)
     assert wrong.returncode == 2
     assert "has the classes 0 to 2, got 3" in wrong.stderr
@@ -205,7 +205,8 @@ def test_any_objective_is_made_conditional_by_an_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "classes", "expected"), [(64, 10, (60, 10)), (64, None, (64, None)), (8, 10, (8, None)), (99, 33, (99, None))]
+    ("n", "classes", "expected"),
+    [(64, 10, (60, 10)), (64, 3, (63, 9)), (64, None, (64, None)), (8, 10, (8, None)), (99, 33, (99, None))],
 )
 def test_each_class_has_a_column(n: int, classes: int | None, expected: tuple) -> None:
     assert class_grid(n, classes) == expected

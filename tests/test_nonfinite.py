@@ -100,7 +100,7 @@ def test_a_run_that_skipped_most_moves_has_failed() -> None:
         batch[0, 0] = NAN
     with pytest.warns(UserWarning, match="no weight took it"):
         fit(gan, data)  # D's moves alone: 5 of 12
-    assert (gan.skipped, gan.moves) == (5, 12)
+    assert (gan.skipped, gan.total_moves) == (5, 12)
     gan = NSGAN(*networks(), nonfinite="skip", dynamics=Alternating(d_steps=2))
     with (
         pytest.warns(UserWarning, match="no weight"),

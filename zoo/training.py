@@ -77,7 +77,7 @@ class ManualTraining(Described, LightningModule, ABC):
         self.automatic_optimization = False
         self.clip_norm, self.compiled = clip_norm, compile
         self.nonfinite, self.monitor, self.failure = nonfinite, Monitor(), ""
-        self.steps = self.images = self.g_moves = self.moves = self.skipped = 0
+        self.steps = self.images = self.g_moves = self.total_moves = self.skipped = 0
         self.noise = Noise(torch.initial_seed() % 2**63)
         self.init_from = InitFrom(init_from) if isinstance(init_from, str) else init_from
         self.initialized = self.init_from is None  # whether the networks have their initial weights
@@ -139,7 +139,7 @@ class ManualTraining(Described, LightningModule, ABC):
         Returns:
             1.0 where the move was skipped, else 0.0: a scalar on the device.
         """
-        self.moves += 1
+        self.total_moves += 1
         parameters = self.parameters_of(turn.movers)
         gradients = [p.grad for p in parameters if p.grad is not None]
         running = running_statistics(self.players()[name] for name in turn.movers)
@@ -291,7 +291,7 @@ class ManualTraining(Described, LightningModule, ABC):
             "steps": self.steps,
             "images": self.images,
             "g_moves": self.g_moves,
-            "moves": self.moves,
+            "moves": self.total_moves,
             "left_out": self.skipped,
             "seed": self.noise.seed,
             "frozen": list(self.frozen_names),
@@ -310,7 +310,7 @@ class ManualTraining(Described, LightningModule, ABC):
             raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
         self.steps, self.images = game["steps"], game["images"]
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
-        self.moves, self.skipped = game.get("moves", 0), game.get("left_out", 0)
+        self.total_moves, self.skipped = game.get("moves", 0), game.get("left_out", 0)
         self.freeze_parts(game.get("frozen", ()) if self.init_from is None else self.init_from.freeze)
         self.initialized = True
         self._resumed = {k: game[k] for k in RESUMED} if all(k in game for k in RESUMED) else None
@@ -326,10 +326,10 @@ class ManualTraining(Described, LightningModule, ABC):
     def on_train_end(self) -> None:
         """Fail, now that everything is saved, if a move that was not finite stopped the run, or most were skipped."""
         self.check_skipped()
-        if self.skipped > self.moves / 2:
+        if self.skipped > self.total_moves / 2:
             self.failure = self.failure or (
-                f"{type(self).__name__}: {self.skipped} of {self.moves} moves were not finite and were skipped; this "
-                "run has hardly trained"
+                f"{type(self).__name__}: {self.skipped} of {self.total_moves} moves were not finite and were skipped; "
+                "this run has hardly trained"
             )
         if self.failure:
             raise FloatingPointError(self.failure)

@@ -145,7 +145,7 @@ GUESSES = [  # of a first hour
     Case("train fit -c {zoo}/configs/nsgan.yaml", ("choose a data set", "-c configs/data/DATA.yaml", "--help")),
     Case("train fit -c {zoo}/configs/data/digits.yaml", ("choose a variant", "-c configs/VARIANT.yaml", "--help")),
     Case(f"train fit {RING}", ("ring.yaml: no variant is chosen", "-c configs/VARIANT.yaml")),
-    Case("train fit --model=NSGN --data=Digits", ("model: ", "did you mean 'NSGAN'", "WGANGP)")),
+    Case("train fit --model=NSGN --data=Digits", ("model: ", "did you mean 'NSGAN'", "WGANGP of zoo.variants)")),
     Case("train fit --model=NSGAN --data MNSIT", ("data: ", "did you mean 'MNIST'", "(choose from CIFAR10, Di")),
     Case("train fit --model.help WGANP", ("model: unknown class 'WGANP'", "did you mean 'WGANGP'")),
     fit("--kimg 10", "no option 'kimg'; did you mean 'budget.kimg'?"),
@@ -177,7 +177,7 @@ GUESSES = [  # of a first hour
     fit(
         "--model.discriminator zoo.backbones.ResNetDiscriminatr",
         "error: model.discriminator: ", "did you mean 'ResNetDiscriminator'", "(choose from Autoencoder, DCGANDisc",
-        "MLPDiscriminator, PairDiscriminator, ResNet",
+        "MLPDiscriminator, PairDiscriminator, R3GAN",
     ),
     fit("--model.generator Mine", "error: model.generator: ", "(choose from DCGANGenerator, DecoderGenerator, Growing"),
     fit("--model rsgan.RSGAN", "RSGAN: define g_loss, or override g_terms", **{"rsgan.py": RSGAN}),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from zoo.callbacks.trainer import say
+
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
@@ -42,6 +44,9 @@ class Budget(Callback):
         """Train nothing if the budget is spent."""
         self._end = min(math.inf if self.kimg is None else self.kimg, cast("GAN", pl_module).kimg + self._most)
         self._check(trainer, cast("GAN", pl_module))
+        if trainer.should_stop:
+            kimg = cast("GAN", pl_module).kimg
+            say(trainer, f"{kimg:g} kimg are over, and the budget is {self._end:g}: raise --budget.kimg to go on")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Stop when it is."""

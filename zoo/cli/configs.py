@@ -46,7 +46,8 @@ def find_config(name: str | Path, rooms: Sequence[str] = ROOMS) -> Path:
     there = dict.fromkeys(file.with_suffix("") for file in sorted(known) if file.parent in map(Path, rooms))
     close = difflib.get_close_matches(path.stem, [file.name for file in there], n=2)
     if path.is_dir():
-        raise ValueError(f"no configuration: {name} is not a file, but a folder")
+        images = f"; for a folder of images use --data image_folder --data.root {name}" if "data" in rooms else ""
+        raise ValueError(f"no configuration: {name} is not a file, but a folder{images}")
     if not close:
         among = [file.name for file in there if file.name not in {"default", "demo", "wandb"}]
         place = f"at {name}" if path.name != str(name) or path.suffix else repr(str(name))

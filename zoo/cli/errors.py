@@ -69,7 +69,8 @@ def explain(
     if match := _UNKNOWN_OPTION.search(leaf):
         if owner is None:
             where = where or _argument_with(match[1], arguments)
-            return no_option(match[1], where, options, also=_OTHER_NAMES.get(match[1], ()))
+            others = [name for name in _OTHER_NAMES.get(match[1], ()) if name != where.removesuffix(": ")]
+            return no_option(match[1], where, options, also=others)
         return no_option(match[1], where, parameters_of(find(owner)), owner.rpartition(".")[2])
     if match := _REQUIRED.match(leaf):
         return _required(match[1].split(", "), arguments)

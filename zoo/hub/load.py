@@ -50,6 +50,8 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
             there, use `YourClass.load_from_checkpoint(path, generator=..., discriminator=...)`.
     """
     path = checkpoint_of(path) or Path(path)
+    if not path.exists() and path.suffix != ".ckpt":
+        raise ValueError(f"no checkpoint at {path}; zoo.from_pretrained takes names of the catalogue")
     checkpoint = _read(path)
     described = checkpoint["hyper_parameters"]
 

@@ -41,6 +41,8 @@ def checkpoint_of(ref: str | Path, prefer: Literal["best", "last"] = "best") -> 
             raise ValueError(f"{LATEST}: there is no run with a checkpoint in {ROOT}/")
         path = max(saved, key=lambda record: record.stat().st_mtime).parent
     if not (path / "run.json").is_file():
+        if runs := sorted(path.glob("*/run.json"), key=lambda record: record.stat().st_mtime):
+            raise ValueError(f"{path} is a folder of runs; name one, as {runs[-1].parent}")
         return None
     found = next((path / name for name in names if (path / name).is_file()), None)
     if found is None:

@@ -64,13 +64,15 @@ def picture(samples: Tensor, columns: int | None = None, data: Tensor | None = N
 
 
 def class_grid(n: int, num_classes: int | None) -> tuple[int, int | None]:
-    """How many of `n` samples with classes in turn make whole rows, and the columns that give each class its own.
+    """How many of `n` samples with classes in turn make whole rows, and the columns, each of which has one class.
 
-    All `n`, and None for the columns, where there are no classes, more than `n`, or more than 32.
+    Few classes have several columns, for a grid about as wide as high. All `n`, and None for the columns, where there
+    are no classes, more than `n`, or more than 32.
     """
     if num_classes is None or num_classes > min(n, _COLUMNS):
         return n, None
-    return n - n % num_classes, num_classes
+    columns = num_classes * max(1, round(math.sqrt(n) / num_classes))
+    return n - n % columns, columns
 
 
 def save_picture(samples: Tensor, path: str | Path, columns: int | None = None, data: Tensor | None = None) -> Path:

@@ -68,8 +68,8 @@ def check_optimizer(make: OptimizerCallable, place: str) -> None:
         raise ValueError(f"{place}: {error}") from None
     for key, value in made.param_groups[0].items():
         numbers = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(number, float) and not abs(number) < 1e6 for number in numbers):
-            raise ValueError(f"{place}: {key} is {value}; it must be finite, and below a million")
+        if any(isinstance(number, float) and not abs(number) < 1e12 for number in numbers):
+            raise ValueError(f"{place}: {key} is {value}; it must be finite, and below 1e12")
     closure = signature(made.step).parameters.get("closure")
     if closure is not None and closure.default is Parameter.empty:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Runs on disk: which one a reference names, and the folder of a new one."""
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +27,8 @@ def checkpoint_of(ref: str | Path, prefer: Literal["best", "last"] = "best") -> 
 
     Args:
         ref: a .ckpt file; a run's folder; or "latest", the run in `runs/` that was written to last.
-        prefer: which checkpoint of a folder, where it has both.
+        prefer: which checkpoint of a folder, where it has both. A best that was measured before the first batch is not
+            preferred.
 
     Raises:
         ValueError: there is no run in `runs/`, or no checkpoint in the folder.
@@ -44,6 +46,8 @@ def checkpoint_of(ref: str | Path, prefer: Literal["best", "last"] = "best") -> 
         if runs := sorted(path.glob("*/run.json"), key=lambda record: record.stat().st_mtime):
             raise ValueError(f"{path} is a folder of runs; name one, as {runs[-1].parent}")
         return None
+    if _best_is_untrained(path / "run.json"):
+        names = (LAST, BEST)
     found = next((path / name for name in names if (path / name).is_file()), None)
     if found is None:
         raise ValueError(f"{path} is a run without a checkpoint: it has no {' or '.join(names)}")
@@ -66,6 +70,12 @@ def new_folder(root: Path, stem: str) -> Path:
             break
     os.environ["GAN_ZOO_RUN_FOLDER"] = str(folder)
     return folder
+
+
+def _best_is_untrained(record: Path) -> bool:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return bool(json.loads(record.read_text(encoding="utf-8"))["result"]["score"]["best_kimg"] == 0)
+    return False
 
 
 @contextmanager

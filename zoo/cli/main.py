@@ -241,9 +241,8 @@ class ZooCLI(LightningCLI):
             self.parser.error(
                 "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
             )
-        for name in ("limit_train_batches", "max_steps", "max_epochs"):
-            if config.trainer[name] == 0:
-                self.parser.error(f"trainer.{name}: 0 would train on no batch")
+        if config.trainer.limit_train_batches == 0:
+            self.parser.error("trainer.limit_train_batches: 0 would train on no batch")
         devices, most = str(config.trainer.devices), 4 * (os.cpu_count() or 1)
         kind = config.trainer.accelerator
         on_cpu = kind == "cpu" or (kind == "auto" and not torch.accelerator.is_available())

@@ -104,8 +104,15 @@ class ImageFolder(ImageData):
     def load(self) -> dict[str, Split]:
         """Decode every image, or map what was decoded before."""
         if self.skip_broken:
-            self._leave_out_broken()
+            self._leave_out(self._decoded()[1])
         labels = {split: self._labels(split) for split in self._layout}
+        pixels, broken = self._decoded()
+        if broken:
+            raise BrokenImagesError(broken, sum(len(paths) for _, paths in self._layout.values()))
+        return {split: Split(pixels[split], labels[split]) for split in self._layout}
+
+    def _decoded(self) -> tuple[dict[str, Tensor], dict[Path, str]]:
+        """The images of each split that is whole, and the causes of those that cannot be read."""
         pixels: dict[str, Tensor] = {}
         broken: dict[Path, str] = {}
         for split, (_, paths) in self._layout.items():
@@ -113,21 +120,13 @@ class ImageFolder(ImageData):
                 pixels[split] = self._pixels(paths)
             except BrokenImagesError as error:
                 broken |= error.causes
-        if broken:
-            raise BrokenImagesError(broken, sum(len(paths) for _, paths in self._layout.values()))
-        return {split: Split(pixels[split], labels[split]) for split in self._layout}
+        return pixels, broken
 
     def _pixels(self, paths: Sequence[Path]) -> Tensor:
         fresh = partial(decode, paths, self.image_shape)
         return remembered(paths, self.image_shape, fresh) if self.cache else fresh()
 
-    def _leave_out_broken(self) -> None:
-        broken: set[Path] = set()
-        for _, paths in self._layout.values():
-            try:
-                self._pixels(paths)
-            except BrokenImagesError as error:
-                broken |= set(error.causes)
+    def _leave_out(self, broken: Mapping[Path, str]) -> None:
         if not broken:
             return
         warnings.warn(

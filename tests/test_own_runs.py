@@ -110,7 +110,8 @@ def test_which_checkpoint_a_reference_names(tmp_path: Path, monkeypatch) -> None
     assert checkpoint_of("runs/old") == Path("runs/old/best.ckpt")
     assert checkpoint_of("runs/old", prefer="last") == Path("runs/old/last.ckpt")
     for kimg, name in ((0.0, "last.ckpt"), (0.8, "best.ckpt")):  # untrained noise is nobody's best
-        (tmp_path / "runs/old/run.json").write_text(json.dumps({"result": {"score": {"best_kimg": kimg}}}))
+        names = {"variant": "nsgan", "dataset": "digits", "status": "finished"}
+        (tmp_path / "runs/old/run.json").write_text(json.dumps({**names, "result": {"score": {"best_kimg": kimg}}}))
         assert checkpoint_of("runs/old") == Path("runs/old", name)
     assert checkpoint_of("lsgan-fashion_mnist") is None
 

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from zoo.callbacks.schedule import Every
 from zoo.callbacks.trainer import in_notebook, leaves_nothing, run_folder
 from zoo.run.loggers import log_picture
-from zoo.run.pictures import class_grid, picture, save_picture
+from zoo.run.pictures import class_grid, picture, write_png
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -80,8 +80,9 @@ class Samples(Callback):
         if torch.isnan(samples).any():
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
-        path = save_picture(samples, self._folder / f"{gan.kimg:010.3f}.png", columns, data)
-        log_picture(trainer.loggers, "samples/grid", picture(samples, columns, data), gan.kimg)
+        drawn = picture(samples, columns, data)
+        path = write_png(drawn, self._folder / f"{gan.kimg:010.3f}.png")
+        log_picture(trainer.loggers, "samples/grid", drawn, gan.kimg)
         if in_notebook():
             shown = import_module("IPython.display")
             self._shown = self._shown or shown.display(display_id=True)

@@ -1,7 +1,6 @@
 """Runs on disk: which one a reference names, and the folder of a new one."""
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Literal
 from lightning.pytorch.utilities import rank_zero_only
 
 from zoo.run.files import BEST, LAST
+from zoo.run.records import read_record
 
 try:
     import fcntl
@@ -74,7 +74,7 @@ def new_folder(root: Path, stem: str) -> Path:
 
 def _best_is_untrained(record: Path) -> bool:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        return bool(json.loads(record.read_text(encoding="utf-8"))["result"]["score"]["best_kimg"] == 0)
+        return bool(read_record(record)["result"]["score"]["best_kimg"] == 0)
     return False
 
 

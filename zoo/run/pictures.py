@@ -75,7 +75,7 @@ def class_grid(n: int, num_classes: int | None) -> tuple[int, int | None]:
     return n - n % columns, columns
 
 
-def save_picture(samples: Tensor, path: str | Path, columns: int | None = None, data: Tensor | None = None) -> Path:
+def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) -> Path:
     """Write the :func:`picture` as a PNG, making its folder if need be; returns where it is.
 
     Raises:
@@ -84,9 +84,13 @@ def save_picture(samples: Tensor, path: str | Path, columns: int | None = None, 
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"save_picture: the name must end in .png, got {path}")
-    image = Image.fromarray(picture(samples, columns, data))
+    return write_png(picture(samples, columns), path)
+
+
+def write_png(image: np.ndarray, path: Path) -> Path:
+    """Write an image (H, W, 3), uint8, making its folder if need be; returns where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+    Image.fromarray(image).save(path)
     return path
 
 

@@ -8,6 +8,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from zoo import distributed
 from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.penalty import refuse_penalties
 from zoo.types import Game
 
 
@@ -62,11 +63,7 @@ class MinibatchDiscrimination(Stabilizer):
     def prepare(self, gan: Game) -> None:
         """Widen D's head."""
         name = type(gan).__name__
-        if gan.double_backward or any(stabilizer.double_backward for stabilizer in gan.stabilizers):
-            raise ValueError(
-                f"{name}: a gradient penalty is per sample, but MinibatchDiscrimination makes each score depend on the "
-                "whole batch; leave one of them out"
-            )
+        refuse_penalties(gan, "MinibatchDiscrimination makes each score depend on the whole batch")
         for net in gan.discriminators():
             head = getattr(net, "head", None)
             if not isinstance(head, nn.Linear):

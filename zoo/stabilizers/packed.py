@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.penalty import refuse_penalties
 from zoo.types import Game
 
 
@@ -40,11 +41,7 @@ class Packed(Stabilizer):
     def prepare(self, gan: Game) -> None:
         """Build D anew."""
         name = type(gan).__name__
-        if gan.double_backward or any(stabilizer.double_backward for stabilizer in gan.stabilizers):
-            raise ValueError(
-                f"{name}: a gradient penalty is per sample, but Packed makes each score depend on several; "
-                "leave one of them out"
-            )
+        refuse_penalties(gan, "Packed makes each score depend on several")
         if gan.paired or gan.num_classes is not None:
             raise ValueError(f"{name}: Packed joins samples alone, and this D is also given a z or a class of each")
         for net in gan.discriminators():

@@ -84,3 +84,11 @@ def check_penalty(gan: Game, weight: float = 0.0) -> None:
                     f"{name}: a gradient penalty is per sample, but the {type(net).__name__} has a batch norm ({key}), "
                     "which makes each score depend on the whole batch; use norm: layer, instance or none"
                 )
+
+
+def refuse_penalties(gan: Game, because: str) -> None:
+    """Refuse, with a ValueError, gradient penalties beside a part of D that makes scores depend on other samples."""
+    if gan.double_backward or any(stabilizer.double_backward for stabilizer in gan.stabilizers):
+        raise ValueError(
+            f"{type(gan).__name__}: a gradient penalty is per sample, but {because}; leave one of them out"
+        )

@@ -135,6 +135,6 @@ def test_the_file_holds_the_same_pixels(tmp_path, samples):
         assert np.array_equal(np.asarray(image), picture(samples))
 
 
-def test_only_png(tmp_path):
-    with pytest.raises(ValueError, match=r"end in \.png"):
-        save_picture(torch.zeros(1, 2), tmp_path / "a.jpg")
+def test_an_unknown_suffix(tmp_path):
+    with pytest.raises(ValueError, match=r"end in \.png, \.jpg, \.jpeg, \.webp"):
+        save_picture(torch.zeros(1, 2), tmp_path / "a.gif")

@@ -1,38 +1,83 @@
-"""Draw a grid of samples from a trained GAN; a conditional one has a class a column."""
+"""Sample from a trained GAN: a grid, a folder of images, or an array.
+
+-o grid.png, .jpg or .webp is one picture, in which a conditional GAN has a class a column; -o folder/ has one PNG for
+each sample; -o samples.npz or .npy is an array, uint8 (N, H, W, C), or float32 (N, 2) for points.
+"""
 
 import argparse
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from zoo.cli.arguments import add_trained_gan, positive
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.gan import GAN
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which GAN, and what picture."""
+    """Which GAN, how many samples, and where to."""
     add_trained_gan(parser)
-    parser.add_argument("--n", type=positive, default=None, help="how many (default: 64, or whole rows of classes)")
-    parser.add_argument("--class", type=int, dest="label", metavar="K", help="of this class alone, counted from 0")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same picture (default: %(default)s)")
     parser.add_argument(
-        "--columns", type=positive, default=None, help="of the grid (default: one for each class, else near-square)"
+        "--n", type=positive, default=None, help="how many (default: 64, or whole rows of classes; 2,500 points)"
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("samples.png"), help="(default: %(default)s)")
+    parser.add_argument("--class", type=int, dest="label", metavar="K", help="of this class alone, counted from 0")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default: %(default)s)")
+    parser.add_argument(
+        "--columns", type=positive, default=None, help="of a grid (default: one for each class, else near-square)"
+    )
+    parser.add_argument(
+        "-o", "--output", default="samples.png", help="a picture, a folder or an array (default: %(default)s)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """Load, sample, and save the picture."""
+    """Load, sample, and write."""
     from zoo.hub.pretrained import trained
-    from zoo.run.pictures import class_grid, save_picture
+    from zoo.run.pictures import class_grid
+    from zoo.run.sample_files import kind_of, write_samples
 
+    kind = kind_of(chosen.output)
+    if chosen.columns is not None and kind != "grid":
+        raise ValueError(f"--columns: {chosen.output} is not a grid, which alone has columns")
     gan = trained(chosen.ref, trust=chosen.trust)
-    n, columns = chosen.n or 64, None
-    if chosen.label is None:
-        whole, columns = class_grid(n, gan.num_classes)
-        n = chosen.n or whole
-    else:
-        if gan.num_classes is None:
-            raise ValueError(f"--class: {chosen.ref} is not conditional, its samples are of no class")
-        if not 0 <= chosen.label < gan.num_classes:
-            raise ValueError(f"--class: {chosen.ref} has the classes 0 to {gan.num_classes - 1}, got {chosen.label}")
-    samples = gan.sample(n, seed=chosen.seed, labels=chosen.label)
-    path = save_picture(samples, chosen.output, columns=chosen.columns or columns)
+    check_class(gan, chosen)
+    n, columns = chosen.n or 64, chosen.columns
+    if gan.sample(1, seed=0).ndim == 2:
+        n = chosen.n or 2_500
+    elif chosen.label is None:
+        whole, by_class = class_grid(n, gan.num_classes)
+        n, columns = chosen.n or whole, columns or by_class
+    labels = labels_of(gan, n, chosen.label)
+    path = write_samples(samples(gan, n, chosen.seed, labels), n, chosen.output, columns=columns, labels=labels)
     print(f"{n} samples of {type(gan).__name__} at {gan.kimg:g} kimg: {path}")
+
+
+def check_class(gan: "GAN", chosen: argparse.Namespace) -> None:
+    """ValueError for --class where there are no classes, or not this one."""
+    if chosen.label is None:
+        return
+    if gan.num_classes is None:
+        raise ValueError(f"--class: {chosen.ref} is not conditional, its samples are of no class")
+    if not 0 <= chosen.label < gan.num_classes:
+        raise ValueError(f"--class: {chosen.ref} has the classes 0 to {gan.num_classes - 1}, got {chosen.label}")
+
+
+def labels_of(gan: "GAN", n: int, label: int | None) -> "Tensor | None":
+    """(n,), int64: one class, or all in turn; None where there are no classes."""
+    import torch
+
+    if gan.num_classes is None:
+        return None
+    return torch.arange(n) % gan.num_classes if label is None else torch.full((n,), label)
+
+
+def samples(gan: "GAN", n: int, seed: int, labels: "Tensor | None") -> Iterator["Tensor"]:
+    """In parts, with a bar where they take longer than a second."""
+    from tqdm import tqdm
+
+    with tqdm(total=n, unit="sample", delay=1, disable=None) as bar:
+        for part in gan.stream(n, seed=seed, labels=labels):
+            yield part
+            bar.update(len(part))

@@ -10,6 +10,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+GRIDS = (".png", ".jpg", ".jpeg", ".webp")  # what a picture can be saved as
+
 _LEGIBLE = 32  # pixels: smaller images are enlarged to at least this
 _COLUMNS = 32  # at most, of a grid with a column for each class
 _GAP = 2  # white pixels between images
@@ -76,15 +78,26 @@ def class_grid(n: int, num_classes: int | None) -> tuple[int, int | None]:
 
 
 def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) -> Path:
-    """Write the :func:`picture` as a PNG, making its folder if need be; returns where it is.
+    """Write the :func:`picture`, making its folder if need be; returns where it is. A JPEG loses detail, the rest none.
 
     Raises:
-        ValueError: as for :func:`picture`, or `path` does not end in .png.
+        ValueError: as for :func:`picture`, `path` ends in none of .png, .jpg, .jpeg and .webp, or the picture has more
+            pixels on a side than the format can have.
     """
     path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"save_picture: the name must end in .png, got {path}")
-    return write_png(picture(samples, columns), path)
+    suffix = path.suffix.lower()
+    if suffix not in GRIDS:
+        raise ValueError(f"save_picture: the name must end in {', '.join(GRIDS)}; got {path}")
+    drawn = picture(samples, columns)
+    limit = {".png": 2**31 - 1, ".webp": 16_383}.get(suffix, 65_535)
+    if max(drawn.shape) > limit:
+        raise ValueError(
+            f"{path}: {suffix} has at most {limit} pixels a side, not {max(drawn.shape)}; save fewer, or a .png"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {".png": {}, ".webp": {"lossless": True}}.get(suffix, {"quality": 95})
+    Image.fromarray(drawn).save(path, **options)
+    return path
 
 
 def write_png(image: np.ndarray, path: Path) -> Path:

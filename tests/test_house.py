@@ -30,7 +30,8 @@ ALLOWED = {
     "zoo.metrics": {"zoo.metrics"},
     "zoo.dynamics": {"zoo.dynamics", "zoo.support.described", "zoo.types", "zoo.distributed"},
     "zoo.stabilizers": {
-        "zoo.stabilizers", "zoo.support.described", "zoo.types", "zoo.noise", "zoo.penalties", "zoo.distributed",
+        "zoo.stabilizers", "zoo.support.described", "zoo.support.checks", "zoo.schedules", "zoo.types", "zoo.noise",
+        "zoo.penalties", "zoo.distributed",
     },
     "zoo.training": {
         "zoo.support", "zoo.nonfinite", "zoo.noise", "zoo.optim", "zoo.distributed", "zoo.schedules", "zoo.types",

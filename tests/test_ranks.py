@@ -94,6 +94,13 @@ def growing(**kwargs: Any) -> GAN:
     return NSGAN(generator, discriminator, stabilizers=own, **kwargs)
 
 
+def burned_in(**kwargs: Any) -> GAN:
+    fall = Linear(0.03, end_factor=0.1)
+    own = GradientPenalty(1.0, where="real", target="zero", scheduler=fall)
+    given = {"g_optimizer": ADAM, "d_optimizer": ADAM, "beta2_scheduler": fall, "ema_decay": None}
+    return ns(own, **kwargs | given, ema_half_life_kimg=0.02, ema_scheduler=fall)
+
+
 GAMES: dict[str, Callable[..., GAN]] = {
     **{name: partial(make, cls) for name, cls in variants().items()},
     "EBGAN-PT": lambda **kw: make(EBGAN, pt_weight=0.3, **kw),
@@ -102,6 +109,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "RelativisticGAN on average": lambda **kw: make(RelativisticGAN, mode="average", **kw),
     "conditional": lambda **kw: NSGAN(*nets(classes=3), **kw),
     "schedules": lambda **kw: ns(g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw),
+    "burn-in": burned_in,
     "Alternating": lambda **kw: ns(dynamics=Alternating(2, 2), **kw),
     "CriticWarmup": lambda **kw: ns(dynamics=CriticWarmup(1, 2, 1, 2), **kw),
     "Balanced": lambda **kw: ns(InstanceNoise(1.0, sigma=3.0), dynamics=Balanced(0.8, 0.7), **kw),

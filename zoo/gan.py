@@ -8,7 +8,6 @@ is one step, whatever moved. `zoo.training` has the optimisers, ranks, precision
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +17,7 @@ from torch.func import functional_call
 from zoo.dynamics import Alternating, Dynamics
 from zoo.noise import Noise
 from zoo.stabilizers import Stabilizer
-from zoo.support.checks import check_losses, check_networks, check_settings
+from zoo.support.checks import check_compiled, check_losses, check_networks
 from zoo.support.freezing import Buffers
 from zoo.support.sampling import Labels, stream
 from zoo.training import ManualTraining
@@ -35,9 +34,8 @@ class GAN(ManualTraining):
         networks: further networks of a paper, by attribute name.
         dynamics: who moves when. None is the paper's own, `default_dynamics`.
         stabilizers: applied in order.
-        ema_decay: in [0, 1): average the generator's weights with this decay per generator move, and sample from the
-            average. Early on the decay is (1 + t) / (10 + t) after t moves if that is smaller; buffers are copied.
-        training: optimisers, schedules, clip_norm, compile, init_from, nonfinite: see `ManualTraining`.
+        training: optimisers, schedules, averaging of G (ema_decay, ema_half_life_kimg), clip_norm, compile, init_from,
+            nonfinite: see `ManualTraining`.
     """
 
     energy_based: ClassVar[bool] = False  # D must be an autoencoder that returns energies
@@ -48,8 +46,7 @@ class GAN(ManualTraining):
 
     def __init__(
         self, generator: nn.Module, discriminator: nn.Module, *, networks: Mapping[str, nn.Module] | None = None,
-        dynamics: Dynamics | None = None, stabilizers: Sequence[Stabilizer] | None = None,
-        ema_decay: float | None = None, **training: Any,
+        dynamics: Dynamics | None = None, stabilizers: Sequence[Stabilizer] | None = None, **training: Any,
     ) -> None:  # fmt: skip
         super().__init__(**training)
         self.generator, self.discriminator = generator, discriminator
@@ -64,9 +61,8 @@ class GAN(ManualTraining):
         for stabilizer in self.stabilizers:
             stabilizer.prepare(self)
         self.dynamics.prepare(self)
-        check_settings(self, ema_decay, self.compiled)
-        self.ema_decay = ema_decay
-        self.generator_ema = None if ema_decay is None else deepcopy(generator).requires_grad_(False)
+        check_compiled(self, self.compiled)
+        self.generator_ema = self.average.of(generator)
 
     # The loss table: most variants write nothing else.
 
@@ -130,6 +126,7 @@ class GAN(ManualTraining):
         for stabilizer in self.stabilizers:
             stabilizer.begin(self)
         self.dynamics(self, data)
+        self.average.after_batch(self, len(data[0]))
         self.count(len(data[0]))
 
     def play(self, turn: Turn, data: Data) -> None:
@@ -145,14 +142,14 @@ class GAN(ManualTraining):
         """Real images, new z and G(z), with its graph if `graph`; without `samples`, z is (N, 0), `fake` is `real`."""
         real, labels = data[0], (data[1] if len(data) > 1 else None)
         if not samples:
-            return Batch(real, labels, real.new_empty(len(real), 0), real, self.noise)
+            return Batch(real, labels, real.new_empty(len(real), 0), real, self.noise, self.kimg)
         z = self.sample_latent(len(real), self.noise)
         with torch.set_grad_enabled(graph):
             fake = self.generate(z, labels)
         if fake.shape != real.shape:
             made, name, shape = tuple(fake.shape[1:]), type(self.generator).__name__, tuple(real.shape[1:])
             raise ValueError(f"{name} makes {made}, the data are {shape}: give the generator image_shape={shape}")
-        return Batch(real, labels, z, fake, self.noise)
+        return Batch(real, labels, z, fake, self.noise, self.kimg)
 
     def bind(self, batch: Batch, net: nn.Module | None = None, state: State | None = None) -> Critic:
         """D as the losses call it, critic(x, role): the stabilizers' `perturb` of x (N, ...), then the discriminator.
@@ -210,23 +207,13 @@ class GAN(ManualTraining):
     def after_step(self, turn: Turn, terms: Terms) -> None:
         """Update the EMA if G moved, the log, and the variant's state."""
         if "g" in turn.movers:
-            self.update_ema()
+            self.g_moves += 1
+            self.average.after_move(self)
         self.latest[f"loss/{turn.name}"] = total(terms).detach()
         self.latest |= {f"loss/{turn.name}/{name}": value.detach() for name, value in terms.items() if len(terms) > 1}
         self.after_turn(turn)
         for stabilizer in self.stabilizers:
             stabilizer.after_turn(turn, self)
-
-    @torch.no_grad()
-    def update_ema(self) -> None:
-        """Move the average towards the generator: after each of its moves, a skipped one too."""
-        self.g_moves += 1
-        if self.generator_ema is None or self.ema_decay is None:
-            return
-        decay = min(self.ema_decay, (1 + self.g_moves) / (10 + self.g_moves))
-        torch._foreach_lerp_([*self.generator_ema.parameters()], [*self.generator.parameters()], 1 - decay)
-        for average, current in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(current)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Samples of the averaged generator, where there is one, from z (N, latent_dim), in the module's own mode."""

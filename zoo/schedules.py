@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions from kimg to a factor on the optimiser's own rate.
+"""Schedules: pure functions from kimg to a factor on a learning rate, 1 - β₂, a penalty's weight or a half-life.
 
 Being functions of kimg alone they have no state to save, and mean the same at any batch size, `d_steps` or number of
 ranks.
@@ -31,22 +31,25 @@ def _not_negative(**values: float) -> None:
 
 
 class Linear(Schedule):
-    """1 until `start_kimg`, then a straight line to `end_factor` at `end_kimg`, then flat.
+    """`start_factor` until `start_kimg`, then a straight line to `end_factor` at `end_kimg`, then flat.
 
     SNGAN (Miyato et al. 2018) decays to 0 over the whole run: `Linear(end_kimg=budget)`.
     """
 
-    def __init__(self, end_kimg: float, start_kimg: float = 0.0, end_factor: float = 0.0) -> None:
+    def __init__(
+        self, end_kimg: float, start_kimg: float = 0.0, end_factor: float = 0.0, start_factor: float = 1.0
+    ) -> None:
         _positive(end_kimg=end_kimg)
         if not 0 <= start_kimg < end_kimg:
             raise ValueError(f"start_kimg must be in [0, end_kimg={end_kimg}), got {start_kimg}")
-        _not_negative(end_factor=end_factor)
-        self.start_kimg, self.end_kimg, self.end_factor = start_kimg, end_kimg, end_factor
+        _not_negative(end_factor=end_factor, start_factor=start_factor)
+        self.start_kimg, self.end_kimg = start_kimg, end_kimg
+        self.start_factor, self.end_factor = start_factor, end_factor
 
     def __call__(self, kimg: float) -> float:
         """The factor at `kimg`."""
         share = (kimg - self.start_kimg) / (self.end_kimg - self.start_kimg)
-        return 1 + min(max(share, 0.0), 1.0) * (self.end_factor - 1)
+        return self.start_factor + min(max(share, 0.0), 1.0) * (self.end_factor - self.start_factor)
 
 
 class Step(Schedule):
@@ -63,14 +66,17 @@ class Step(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from 1 at 0 kimg to `end_factor` at `end_kimg`, then flat (Loshchilov & Hutter 2017)."""
+    """Half a cosine from `start_factor` at 0 kimg to `end_factor` at `end_kimg`, then flat (Loshchilov & Hutter 2017).
 
-    def __init__(self, end_kimg: float, end_factor: float = 0.0) -> None:
+    The burn-in of R3GAN (Huang et al. 2024) is of this form for every quantity that it schedules.
+    """
+
+    def __init__(self, end_kimg: float, end_factor: float = 0.0, start_factor: float = 1.0) -> None:
         _positive(end_kimg=end_kimg)
-        _not_negative(end_factor=end_factor)
-        self.end_kimg, self.end_factor = end_kimg, end_factor
+        _not_negative(end_factor=end_factor, start_factor=start_factor)
+        self.end_kimg, self.start_factor, self.end_factor = end_kimg, start_factor, end_factor
 
     def __call__(self, kimg: float) -> float:
         """The factor at `kimg`."""
         share = min(kimg / self.end_kimg, 1.0)
-        return self.end_factor + (1 - self.end_factor) * (1 + math.cos(math.pi * share)) / 2
+        return self.end_factor + (self.start_factor - self.end_factor) * (1 + math.cos(math.pi * share)) / 2

@@ -18,6 +18,7 @@ from zoo.noise import Noise, generator_states, restore_generators
 from zoo.nonfinite import EVERY, POLICIES, Monitor, Policy, masked, overflowed
 from zoo.optim import Adam
 from zoo.schedules import Schedule
+from zoo.support.average import Average
 from zoo.support.checks import check_optimizer, check_schedule
 from zoo.support.described import Described
 from zoo.support.freezing import Buffers, freeze, frozen, running_statistics
@@ -40,6 +41,11 @@ class ManualTraining(Described, LightningModule, ABC):
         d_optimizer: the same for the players of D's turns.
         g_scheduler: kimg to a factor on the learning rates of G's side.
         d_scheduler: the same for D's side.
+        beta2_scheduler: kimg to a factor on Adam's 1 - β₂, for both sides.
+        ema_decay: in [0, 1): average the generator's weights with this decay per generator move, and sample from the
+            average. Early on the decay is (1 + t) / (10 + t) after t moves if that is smaller; buffers are copied.
+        ema_half_life_kimg: in place of `ema_decay`, the half-life of that average, in kimg; followed at every batch.
+        ema_scheduler: kimg to a factor on `ema_half_life_kimg`.
         clip_norm: scale each player's gradient down to this norm where it is larger.
         compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.
         init_from: a trained GAN to start from; `zoo.hub.finetune.begin` loads it, and the command line calls that.
@@ -57,6 +63,10 @@ class ManualTraining(Described, LightningModule, ABC):
         d_optimizer: OptimizerCallable | None = None,
         g_scheduler: Schedule | None = None,
         d_scheduler: Schedule | None = None,
+        beta2_scheduler: Schedule | None = None,
+        ema_decay: float | None = None,
+        ema_half_life_kimg: float | None = None,
+        ema_scheduler: Schedule | None = None,
         clip_norm: float | None = None,
         compile: bool = False,
         init_from: InitFrom | str | None = None,
@@ -66,14 +76,21 @@ class ManualTraining(Described, LightningModule, ABC):
         name, own = type(self).__name__, type(self)
         default, g_default = own.default_optimizer, own.default_g_optimizer or own.default_optimizer
         self.make_optimizer = {"d": d_optimizer or default, "g": g_optimizer or g_default}
-        self.schedules = {"d": d_scheduler, "g": g_scheduler}
+        self.schedules, self.beta2_schedule = {"d": d_scheduler, "g": g_scheduler}, beta2_scheduler
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"{name}: clip_norm must be above 0, got {clip_norm}")
         if nonfinite not in POLICIES:
             raise ValueError(f"{name}: unknown nonfinite {nonfinite!r}; choose from {', '.join(POLICIES)}")
         for side in ("d", "g"):
             check_schedule(self.schedules[side], f"{name}: {side}_scheduler")
-            check_optimizer(self.make_optimizer[side], f"{name}: {side}_optimizer")
+            place, betas = f"{name}: {side}_optimizer", beta2_scheduler is not None
+            check_optimizer(self.make_optimizer[side], place, betas=betas)
+        check_schedule(beta2_scheduler, f"{name}: beta2_scheduler")
+        check_schedule(ema_scheduler, f"{name}: ema_scheduler")
+        try:
+            self.average = Average(ema_decay, ema_half_life_kimg, ema_scheduler)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
         self.automatic_optimization = False
         self.clip_norm, self.compiled = clip_norm, compile
         self.nonfinite, self.monitor, self.failure = nonfinite, Monitor(), ""
@@ -147,14 +164,28 @@ class ManualTraining(Described, LightningModule, ABC):
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # which checks for itself
         skipped = self.monitor.check(turn.name, self.images, terms, () if scaled else parameters)
         for name in turn.movers:
-            optimizer, schedule = self.optimizer_of(name), self.schedules[turn.side]
-            if schedule is not None:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * schedule(self.kimg)
-            self.latest[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
+            optimizer = self.optimizer_of(name)
+            self._follow_schedules(name, optimizer, self.schedules[turn.side])
             with nullcontext() if scaled else masked(optimizer, skipped):
                 self.trainer.strategy.optimizer_step(optimizer, lambda: None)
         return skipped
+
+    def _follow_schedules(self, name: str, optimizer: torch.optim.Optimizer, rate: Schedule | None) -> None:
+        """Set and log the learning rate, and β₂ where it is scheduled."""
+        for group in optimizer.param_groups:
+            if rate is not None:
+                group["lr"] = group["initial_lr"] * rate(self.kimg)
+            if self.beta2_schedule is not None:
+                beta1, beta2 = group["initial_betas"]
+                beta2 = 1 - (1 - beta2) * self.beta2_schedule(self.kimg)
+                if not 0 <= beta2 < 1:
+                    raise ValueError(
+                        f"{type(self).__name__}: beta2_scheduler gives β₂ = {beta2:g} at {self.kimg:g} kimg; it must "
+                        "be in [0, 1): the factor is on 1 - β₂"
+                    )
+                group["betas"] = (beta1, beta2)
+                self.latest[f"beta2/{name}"] = beta2
+        self.latest[f"lr/{name}"] = optimizer.param_groups[0]["lr"]
 
     def optimizer_of(self, name: str) -> torch.optim.Optimizer:
         """A player's optimiser."""
@@ -220,6 +251,8 @@ class ManualTraining(Described, LightningModule, ABC):
         for optimizer in made:
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])
+                if self.beta2_schedule is not None:
+                    group.setdefault("initial_betas", group["betas"])
         self._settings = [[{k: v for k, v in g.items() if k != "params"} for g in o.param_groups] for o in made]
         return made
 

@@ -32,6 +32,7 @@ class Batch:
     z: Tensor  # (N, latent_dim); (N, 0) in a turn without `samples`
     fake: Tensor  # G(z), shaped like real; without a graph on D's turn
     noise: Noise  # the source of all further draws of the turn
+    kimg: float = 0.0  # dealt before this batch
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Game(Protocol):
     dynamics: Any
     stabilizers: Sequence[Any]
     steps: int
+    g_moves: int
     noise: Noise
     latest: dict[str, Tensor | float]
     outputs: dict[str, dict[str, Output]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zoo.penalties import TARGETS, WHERE, Target, Where, gradient_norm, norm_penalty, penalty_points
+from zoo.schedules import Schedule
 from zoo.stabilizers.base import Stabilizer
 from zoo.stabilizers.virtual import VirtualBatchNorm
+from zoo.support.checks import check_schedule
 from zoo.types import Batch, Critic, Game, Output, Terms
 
 
@@ -21,6 +23,7 @@ class GradientPenalty(Stabilizer):
         target: what the norm should be there.
         k: the norm wanted.
         scale: size of the neighbourhood of `near_real` and `near_real_gaussian`.
+        scheduler: kimg to a factor on the weight.
 
     Raises:
         ValueError: for an unknown `where` or `target`, a negative weight, a batch norm in the discriminator, or a
@@ -36,6 +39,7 @@ class GradientPenalty(Stabilizer):
         target: Target = "two_sided",
         k: float = 1.0,
         scale: float = 0.5,
+        scheduler: Schedule | None = None,
     ) -> None:
         super().__init__()
         if where not in WHERE:
@@ -44,7 +48,9 @@ class GradientPenalty(Stabilizer):
             raise ValueError(f"GradientPenalty: unknown target {target!r}; choose from {', '.join(TARGETS)}")
         if weight < 0:
             raise ValueError(f"GradientPenalty: weight must be at least 0, got {weight}")
+        check_schedule(scheduler, "GradientPenalty: scheduler")
         self.weight, self.where, self.target, self.k, self.scale = weight, where, target, k, scale
+        self.scheduler = scheduler
 
     def prepare(self, gan: Game) -> None:
         """Refuse a D of pairs, and a batch norm in D that is not virtual: it makes per-sample gradients meaningless."""
@@ -57,7 +63,8 @@ class GradientPenalty(Stabilizer):
         x = penalty_points(self.where, batch.real, batch.fake, batch.noise, scale=self.scale)
         norm = gradient_norm(lambda point: critic(point, "penalty").score, x)
         penalty = norm_penalty(self.target, norm, k=self.k).mean()
-        return {"gradient_penalty": self.weight * penalty}
+        factor = 1.0 if self.scheduler is None else self.scheduler(batch.kimg)
+        return {"gradient_penalty": self.weight * factor * penalty}
 
     def extra_repr(self) -> str:
         """The point of the table, for printing."""

@@ -36,17 +36,15 @@ def check_networks(game: Game) -> None:
         raise ValueError(f"{name}: num_classes is {mine} for the generator and {other} for the discriminator")
 
 
-def check_settings(game: Game, ema_decay: float | None, compiled: bool) -> None:
-    """Refuse, with a ValueError, a decay outside of [0, 1), and a compiled game with a double backward pass."""
-    name = type(game).__name__
-    if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ValueError(f"{name}: ema_decay must be in [0, 1), got {ema_decay}")
+def check_compiled(game: Game, compiled: bool) -> None:
+    """Refuse, with a ValueError, a compiled game with a double backward pass."""
     twice = [
         type(part).__name__ for part in (game, *game.dynamics.modules(), *game.stabilizers) if part.double_backward
     ]
     if compiled and twice:
         raise ValueError(
-            f"{name}: compile cannot be used with {', '.join(twice)}: torch.compile has no second derivatives"
+            f"{type(game).__name__}: compile cannot be used with {', '.join(twice)}: torch.compile has no second "
+            "derivatives"
         )
 
 
@@ -60,8 +58,11 @@ def check_schedule(schedule: Any, place: str) -> None:
         )
 
 
-def check_optimizer(make: OptimizerCallable, place: str) -> None:
-    """Refuse impossible settings now, rather than when training begins, with a ValueError."""
+def check_optimizer(make: OptimizerCallable, place: str, *, betas: bool) -> None:
+    """Refuse impossible settings now, rather than when training begins, with a ValueError.
+
+    `betas`: whether β₂ is to follow a schedule.
+    """
     try:
         made = make([nn.Parameter(torch.zeros(1))])
     except ValueError as error:
@@ -70,6 +71,8 @@ def check_optimizer(make: OptimizerCallable, place: str) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         if any(isinstance(number, float) and not abs(number) < 1e12 for number in numbers):
             raise ValueError(f"{place}: {key} is {value}; it must be finite, and below 1e12")
+    if betas and "betas" not in made.param_groups[0]:
+        raise ValueError(f"{place}: {type(made).__name__} has no β₂ for beta2_scheduler; use zoo.optim.Adam or AdamW")
     closure = signature(made.step).parameters.get("closure")
     if closure is not None and closure.default is Parameter.empty:
         raise ValueError(

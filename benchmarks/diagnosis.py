@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 
 from benchmarks.labelled import BATCH, BATCHES, CASES, HEALTHY, Outcome, kinds, verdicts
 from zoo.callbacks import Diagnostics
-from zoo.diagnosis import History, Reading
+from zoo.diagnostics import History, Reading
 
 READINGS = 25  # a run
 Run = dict[str, Any]

@@ -21,10 +21,10 @@ from lightning.pytorch import Callback, LightningDataModule
 from torch import Tensor, nn
 
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
-from zoo.callbacks.readings import stray
 from zoo.datamodules import Digits, Toy
 from zoo.datamodules.base import DataModule, Split
-from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
+from zoo.diagnostics import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
+from zoo.diagnostics.reader import stray
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
 from zoo.gan import GAN
 from zoo.metrics import frechet_distance

@@ -11,7 +11,7 @@ import torch
 from benchmarks.diagnosis import interval, line, named, play, report, right
 from benchmarks.labelled import CASES, HEALTHY, _residual, verdicts
 from tests.test_diagnosis import CIRCLING, COLLAPSED, SATURATED, history
-from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
+from zoo.diagnostics import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
 
 WELL: dict[str, Any] = {
     "stray": 0.1, "differ": 0.1, "modes": [0.9] * 40, "spread": [1.0] * 40, "wrong": 0.4, "scores": 3.0,

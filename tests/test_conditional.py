@@ -14,10 +14,10 @@ from tests.games import fit
 from zoo.backbones import DCGANGenerator, GrowingGenerator, MLPDiscriminator, MLPGenerator, ResNetGenerator
 from zoo.callbacks import Diagnostics
 from zoo.callbacks.evaluation import Evaluation, class_labels
-from zoo.callbacks.readings import Reader
 from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
-from zoo.diagnosis import COLLAPSE
+from zoo.diagnostics import COLLAPSE
+from zoo.diagnostics.reader import Reader
 from zoo.metrics.features import Points
 from zoo.run.pictures import class_grid
 from zoo.variants.nsgan import NSGAN

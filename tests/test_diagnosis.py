@@ -6,8 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from zoo.diagnosis import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, PATHOLOGIES, History, Reading, advice, present
-from zoo.diagnosis.remedies import REMEDIES
+from zoo.diagnostics import (
+    COLLAPSE,
+    DIMINISHED,
+    DIVERGENCE,
+    OSCILLATION,
+    PATHOLOGIES,
+    History,
+    Reading,
+    advice,
+    present,
+)
+from zoo.diagnostics.remedies import REMEDIES
 
 # A game that goes well: D is somewhat better than a coin, samples are as the data.
 WELL = Reading(

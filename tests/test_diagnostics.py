@@ -22,7 +22,7 @@ from tests.test_loggers import records
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Checkpoints, Diagnostics, RunRecord
 from zoo.cli.main import ROOT
-from zoo.diagnosis import DIVERGENCE, Reading
+from zoo.diagnostics import DIVERGENCE, Reading
 from zoo.run.loggers import MetricsLog, WandbLogger
 from zoo.run.records import read_metrics
 from zoo.stabilizers import Dropout, InstanceNoise, SpectralNorm

@@ -42,8 +42,13 @@ ALLOWED = {
         "zoo.types", "zoo.variants._encoder",
     },
     "zoo.run": {"zoo.run", "zoo.metrics"},
-    "zoo.diagnosis": {"zoo.diagnosis"},
-    "zoo.callbacks": {"zoo", "zoo.callbacks", "zoo.gan", "zoo.metrics", "zoo.run", "zoo.distributed"},
+    "zoo.diagnostics": {
+        "zoo.diagnostics", "zoo.distributed", "zoo.gan", "zoo.metrics", "zoo.noise", "zoo.optim", "zoo.run",
+        "zoo.support", "zoo.types",
+    },
+    "zoo.callbacks": {
+        "zoo", "zoo.callbacks", "zoo.diagnostics", "zoo.distributed", "zoo.gan", "zoo.metrics", "zoo.run",
+    },
     "zoo.cli.choices": {"zoo.backbones"},
     "zoo.cli.errors": {"zoo.cli.choices"},
     "zoo.cli.classes": {"zoo.cli.errors"},

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from zoo.callbacks.quality import Quality
-from zoo.callbacks.schedule import Every
 from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures
+from zoo.run.schedule import Every
 
 BATCH, BATCHES = 16, 10  # an epoch is 0.16 kimg
 

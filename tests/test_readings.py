@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from tests.games import fit, networks, points
 from zoo.backbones import MLPDiscriminator, MLPGenerator
-from zoo.callbacks.diagnostics import Diagnostics
-from zoo.callbacks.readings import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, stray, uses
+from zoo.diagnostics.callback import Diagnostics
+from zoo.diagnostics.reader import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, stray, uses
 from zoo.dynamics import Alternating, Unrolled
 from zoo.stabilizers import FeatureMatching, InstanceNoise
 from zoo.types import Output

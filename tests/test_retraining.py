@@ -14,9 +14,9 @@ from tests.test_configs import fit as run
 from zoo.__main__ import main
 from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Diagnostics
-from zoo.callbacks.retraining import Retrained, fresh, retrain
 from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
+from zoo.diagnostics.frozen_generator import Retrained, fresh, retrain
 from zoo.run.loggers import MetricsLog
 from zoo.stabilizers import InstanceNoise, SpectralNorm
 from zoo.variants.began import BEGAN

@@ -2,14 +2,14 @@
 
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.checkpoints import Checkpoints
-from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.patience import Patience
 from zoo.callbacks.progress import Progress
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.record import RunRecord
 from zoo.callbacks.samples import Samples
-from zoo.callbacks.schedule import Every
 from zoo.callbacks.stopping import EarlyStopping
+from zoo.diagnostics.callback import Diagnostics
+from zoo.run.schedule import Every
 
 __all__ = [
     "Budget",

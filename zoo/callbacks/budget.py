@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from zoo.callbacks.trainer import say
+from zoo.run.trainer import say
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

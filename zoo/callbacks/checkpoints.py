@@ -13,9 +13,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from zoo.callbacks.interrupts import Interrupts
 from zoo.callbacks.quality import Quality
-from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import find, leaves_nothing, run_folder
 from zoo.run.files import BEST, LAST, NAMES, PREVIOUS, SealedIO, check, part_of
+from zoo.run.schedule import Every
+from zoo.run.trainer import find, leaves_nothing, run_folder
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

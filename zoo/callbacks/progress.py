@@ -15,7 +15,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from zoo.callbacks.budget import Budget
-from zoo.callbacks.trainer import find, in_notebook, run_folder, say
+from zoo.run.trainer import find, in_notebook, run_folder, say
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,13 +18,13 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
-from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import leaves_nothing, say
 from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures, as_extractor
 from zoo.metrics.features.memory import remember
 from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
 from zoo.run.records import encode
+from zoo.run.schedule import Every
+from zoo.run.trainer import leaves_nothing, say
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -22,14 +22,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from zoo import __version__
-from zoo.callbacks.diagnostics import Diagnostics
 from zoo.callbacks.quality import Quality
 from zoo.callbacks.stopping import EarlyStopping
-from zoo.callbacks.trainer import find, leaves_nothing, say
+from zoo.diagnostics.callback import Diagnostics
 from zoo.run import slurm
 from zoo.run.files import BEST, LAST, put
 from zoo.run.records import KIMG, encode
 from zoo.run.secrets import redacted, redacted_words
+from zoo.run.trainer import find, leaves_nothing, say
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import in_notebook, leaves_nothing, run_folder
 from zoo.run.loggers import log_picture
 from zoo.run.pictures import class_grid, picture, write_png
+from zoo.run.schedule import Every
+from zoo.run.trainer import in_notebook, leaves_nothing, run_folder
 
 if TYPE_CHECKING:
     from zoo.gan import GAN

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from zoo.callbacks.quality import Quality
-from zoo.callbacks.trainer import find, say
+from zoo.run.trainer import find, say
 
 
 class EarlyStopping(Callback):

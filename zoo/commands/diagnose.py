@@ -23,13 +23,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Print what was found, and write the file if one is asked for."""
-    from zoo.hub.diagnose import diagnose
-    from zoo.hub.evaluate import data_module
+    from zoo.diagnostics.report import diagnose
+    from zoo.hub.evaluate import data_module, refuse_other_images
+    from zoo.hub.pretrained import trained
 
+    data = data_module(chosen.rest, chosen.ref)
+    gan = trained(chosen.ref, trust=chosen.trust, prefer="last")
+    refuse_other_images(chosen.ref, gan, data)
     found = diagnose(
-        chosen.ref, data_module(chosen.rest, chosen.ref), n=chosen.n, seed=chosen.seed, retrain_d=chosen.retrain_d,
-        steps=chosen.steps, trust=chosen.trust,
-    )  # fmt: skip
+        gan, chosen.ref, data, n=chosen.n, seed=chosen.seed, retrain_d=chosen.retrain_d, steps=chosen.steps
+    )
     print(found)
     if chosen.json is not None:
         chosen.json.write_text(found.as_json(), encoding="utf-8")

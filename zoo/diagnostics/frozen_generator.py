@@ -15,9 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from zoo.callbacks.readings import gradients_by_layer, last_turns, ranking
+from zoo.diagnostics.reader import gradients_by_layer, last_turns, parts, play_last_turns, ranking
 from zoo.noise import Noise
 from zoo.optim import Adam
 from zoo.run.records import encode
@@ -102,7 +102,7 @@ def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float
     """
     if steps < 1:
         raise ValueError(f"retrain: steps must be at least 1, got {steps}")
-    dealt = [_moved(batch, gan.device) for batch, _ in zip(batches, range(steps + 1), strict=False)]
+    dealt = [parts(batch, gan.device) for batch, _ in zip(batches, range(steps + 1), strict=False)]
     if len(dealt) < 2:
         raise ValueError(f"retrain: needs at least 2 batches of data, got {len(dealt)}")
     game = deepcopy(gan, {id(gan._trainer): None}).train()  # without its trainer, whose process group has no copy
@@ -151,12 +151,10 @@ def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float)
 
 def _look(game: GAN, held: Data) -> tuple[float, float]:
     """D's error and the norm of G's gradient on what D has not seen."""
-    last = last_turns(game)
     before = Buffers([game])
-    for turn in last.values():
-        game.gradients(turn, partial(game.terms, turn, held))
+    play_last_turns(game, held)
     before.restore()
-    scores = game.outputs[last["d"].name]
+    scores = game.outputs[last_turns(game)["d"].name]
     sign = -1 if game.energy_based else 1
     right, _ = ranking(sign * scores["real"].score, sign * scores["fake"].score)
     return 1 - right, math.hypot(*gradients_by_layer(game.generator).values())
@@ -168,8 +166,3 @@ def _looks(steps: int) -> set[int]:
         looks.add(round(at))
         at *= _FACTOR
     return looks
-
-
-def _moved(batch: Any, device: torch.device) -> Data:
-    parts: Sequence[Tensor] = (batch,) if isinstance(batch, Tensor) else batch
-    return [part.to(device) for part in parts]

@@ -1,32 +1,27 @@
-"""What is wrong with a trained GAN, as `python -m zoo diagnose` tells."""
+"""What is wrong with a trained GAN, as `python -m zoo diagnose` reports it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 
-from zoo.callbacks.readings import Reader, last_turns, mode_teller, uses
-from zoo.callbacks.retraining import STEPS, Retrained, retrain
-from zoo.diagnosis import History, Reading
-from zoo.gan import GAN
-from zoo.hub.evaluate import refuse_other_images
-from zoo.hub.pretrained import trained
-from zoo.metrics.features import Classifier
+from zoo.diagnostics import History, Reading
+from zoo.diagnostics.frozen_generator import STEPS, Retrained, retrain
+from zoo.diagnostics.reader import Reader, parts, play_last_turns, uses
 from zoo.run import files
 from zoo.run.folders import checkpoint_of
 from zoo.run.records import encode
-from zoo.types import Data, total
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
 
 
 @dataclass(frozen=True)
@@ -82,53 +77,36 @@ class Diagnosis:
 
 
 def diagnose(
-    ref: str | Path,
-    data: LightningDataModule,
-    *,
-    n: int = 1000,
-    seed: int = 0,
-    retrain_d: bool = False,
+    gan: GAN, ref: str | Path, data: LightningDataModule, *, n: int = 1000, seed: int = 0, retrain_d: bool = False,
     steps: int = STEPS,
-    trust: Sequence[str] = (),
-) -> Diagnosis:
+) -> Diagnosis:  # fmt: skip
     """Read a trained GAN once, and its run's readings; with `retrain_d`, train a fresh D against it.
 
     Args:
-        ref: a run, whose last.ckpt is taken, as for `zoo.load`; or a published GAN as for `zoo.from_pretrained`.
+        gan: stays as it is.
+        ref: where it is from: a run, whose readings are taken, or a published GAN, which has none.
         data: whose training images; it is set up here.
         n: samples, and the fewest images to compare them with.
         seed: of all that is drawn.
-        retrain_d: see `zoo.callbacks.retraining`.
+        retrain_d: see `zoo.diagnostics.frozen_generator`.
         steps: of that D.
-        trust: as for `zoo.load`.
 
     Raises:
-        ValueError: for a checkpoint that cannot be loaded or makes other images than the data's, and fewer than two
-            batches of data.
+        ValueError: fewer than two batches of data, with `retrain_d`.
     """
-    gan = trained(ref, trust=trust, prefer="last")
-    refuse_other_images(ref, gan, data)
     data.prepare_data()
     data.setup("fit")
-    loader = iter(data.train_dataloader())
-    first = _parts(next(loader))
-    enough = [first, *map(_parts, islice(loader, -(-n // len(first[0])) - 1))]
-    known: Any = getattr(data, "classifier", None)
-    reader = Reader(n, seed, None if known is None else Classifier(known), mode_teller(data))
-    reading = reader(in_play(gan, [torch.cat(part) for part in zip(*enough, strict=True)]), *enough[0][:2])
-    assert reading is not None
-    batches = chain(enough, map(_parts, loader))
-    retrained = retrain(gan, batches, steps=steps, seed=seed) if retrain_d else None
-    return Diagnosis(str(ref), type(gan).__name__, reading, history_of(ref, gan), retrained)
-
-
-def in_play(gan: GAN, data: Data) -> GAN:
-    """A copy whose last scores, losses and gradients are those of a batch; nobody has moved."""
+    loader = map(parts, data.train_dataloader())
+    first = next(loader)
+    enough = [first, *islice(loader, -(-n // len(first[0])) - 1)]
+    reader = Reader(n, seed)
+    reader.know(data)
     game = deepcopy(gan).train()
-    for turn in last_turns(game).values():
-        terms = game.gradients(turn, partial(game.terms, turn, data))
-        game.latest[f"loss/{turn.name}"] = total(terms).detach()
-    return game
+    play_last_turns(game, [torch.cat(part) for part in zip(*enough, strict=True)])
+    reading = reader(game, *first[:2])
+    assert reading is not None
+    retrained = retrain(gan, chain(enough, loader), steps=steps, seed=seed) if retrain_d else None
+    return Diagnosis(str(ref), type(gan).__name__, reading, history_of(ref, gan), retrained)
 
 
 def history_of(ref: str | Path, gan: GAN) -> History | None:
@@ -139,7 +117,3 @@ def history_of(ref: str | Path, gan: GAN) -> History | None:
     callbacks = files.read(checkpoint).get("callbacks", {})
     states = [state for key, state in callbacks.items() if key.startswith("Diagnostics")]
     return History(map(Reading.of_row, states[0]["readings"]), uses(gan)) if states else None
-
-
-def _parts(batch: Any) -> list[Tensor]:
-    return [batch] if isinstance(batch, Tensor) else list(batch)

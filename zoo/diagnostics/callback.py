@@ -13,48 +13,43 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from zoo.callbacks.readings import Reader, mode_teller, uses
-from zoo.callbacks.retraining import retrain
-from zoo.callbacks.schedule import Every
-from zoo.callbacks.trainer import leaves_nothing, say, wrapped
-from zoo.diagnosis import History, Reading
-from zoo.metrics.features import Classifier
+from zoo.diagnostics import History, Reading
+from zoo.diagnostics.frozen_generator import retrain
+from zoo.diagnostics.reader import Reader, parts, uses
 from zoo.run.files import put
 from zoo.run.loggers import log_alert
 from zoo.run.records import KIMG
+from zoo.run.schedule import Every
+from zoo.run.trainer import leaves_nothing, say, wrapped
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
 
 class Diagnostics(Callback):
-    """Reads the game every `every_kimg`, and says once what is wrong with it, why one may think so, and what helps.
+    """Takes a `Reading` every `every_kimg`, and reports each pathology that the readings show, with its evidence.
 
-    What is read is in `zoo.diagnosis.Reading`, and logged under those names as ``diagnosis/...``; beside them the norms
-    of G's gradient in at most six of its layers, ``diagnosis/gradient/<layer>``. How it is judged is in
-    `zoo.diagnosis`. A finding is printed above the progress bar, is an alert where there is a W&B logger, and an entry
-    of `diagnosis` in run.json; the same pathology is told again only after it was away.
+    Readings are logged as ``diagnosis/...``, with the norms of G's gradient in at most six of its layers as
+    ``diagnosis/gradient/<layer>``. A finding is printed above the progress bar, is an alert where there is a W&B
+    logger, and an entry of `diagnosis` in run.json; a pathology is reported again only after it was away.
 
-    The diversity is that of `gan.sample()`, hence of the averaged generator where there is one; all else is of the
-    networks that play. That of a conditional GAN is within classes: ten fixed pictures of ten classes are a collapse.
-    Features and classes are those of the data module's own small classifier, where it has one.
-    Gradients are as they were before the last step of G, after clipping.
-
-    Neither the global random states nor the module are touched. Every rank takes the same reading, and so comes to the
-    same findings. The readings are in checkpoints: a resumed run goes on from them.
+    Diversity is that of `gan.sample()`, hence of the averaged generator where there is one, and within classes for a
+    conditional GAN; all else is of the networks that play. Features and classes are those of the data module's own
+    classifier, where it has one. Gradients are those of G's last step, after clipping. Neither the global random states
+    nor the module change. All ranks have the same readings; checkpoints keep them.
 
     Args:
-        every_kimg: thousands of real images between two readings. What takes a few readings to be seen takes as many
-            times longer where this is larger.
+        every_kimg: thousands of real images between two readings. Windows are counted in readings: a larger value
+            makes a pathology take longer to be seen.
         n: samples a reading, at least 2.
         seed: of the samples.
-        retrain_d: when training is over, train a fresh discriminator against the final generator, say what it shows,
-            and keep it in the run's folder as `frozen_generator.json`: see `zoo.callbacks.retraining`. It takes as long
-            as some 300 moves of D.
+        retrain_d: at the end of training, train a fresh discriminator against the final generator, report the outcome,
+            and write `frozen_generator.json` to the run's folder: see `zoo.diagnostics.frozen_generator`. It takes as
+            long as some 300 moves of D.
 
     Attributes:
-        history: all readings, and what was found.
-        seconds: spent on this, of this ``fit``.
+        history: all readings and findings.
+        seconds: spent here in this ``fit``.
 
     Raises:
         ValueError: `every_kimg` is not positive and finite, or `n` < 2.
@@ -89,10 +84,7 @@ class Diagnostics(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look for what knows the data's classes or modes."""
         self.seconds, self._started = 0.0, time.monotonic()
-        data: Any = getattr(trainer, "datamodule", None)
-        known = getattr(data, "classifier", None)
-        self._reader.extractor = None if known is None else Classifier(known)
-        self._reader.modes = mode_teller(data)
+        self._reader.know(getattr(trainer, "datamodule", None))
         self.history = History(self.history.readings, uses(cast("GAN", pl_module)))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -108,7 +100,7 @@ class Diagnostics(Callback):
         gan = cast("GAN", pl_module)
         if self._every.due(gan.kimg):
             with self._clock():
-                self._read(trainer, gan, *((batch,) if isinstance(batch, Tensor) else batch[:2]))
+                self._read(trainer, gan, *parts(batch)[:2])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so, if it ends because a move was not finite."""

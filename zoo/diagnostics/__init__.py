@@ -1,8 +1,8 @@
 """What is wrong with a game, judged from numbers that were read of it: no tensors, no networks, no trainer."""
 
-from zoo.diagnosis.judgement import Finding, History, present
-from zoo.diagnosis.reading import Reading
-from zoo.diagnosis.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, PATHOLOGIES, advice
+from zoo.diagnostics.judgement import Finding, History, present
+from zoo.diagnostics.reading import Reading
+from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, PATHOLOGIES, advice
 
 __all__ = [
     "COLLAPSE",

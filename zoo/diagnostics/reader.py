@@ -1,9 +1,10 @@
-"""What a GAN shows between two batches, as numbers that can be judged."""
+"""Takes readings of a GAN between two batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo import distributed
-from zoo.diagnosis import Reading
+from zoo.diagnostics import Reading
 from zoo.metrics.features import Classifier, Extractor
 from zoo.metrics.modes import stacked_modes
 from zoo.noise import Noise
 from zoo.support.freezing import evaluating
-from zoo.types import Turn
+from zoo.types import Data, Turn, total
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -57,6 +58,12 @@ class Reader:
         self._step: Tensor | None = None
         self._start = math.nan  # the norm of the weights before the first step
         self._norms: dict[str, float] = {}  # of G's gradient when a checkpoint was written, which has no gradients
+
+    def know(self, data: Any) -> None:
+        """Take features, classes and modes from a data module that has a `classifier`, `centres` or the like."""
+        known = getattr(data, "classifier", None)
+        self.extractor = None if known is None else Classifier(known)
+        self.modes = mode_teller(data)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it was last."""
@@ -101,7 +108,7 @@ class Reader:
         return math.hypot(*norms.values()) if norms else math.nan
 
     def _samples(self, gan: GAN, real: Tensor, labels: Tensor | None) -> dict[str, Any]:
-        real = _as_float(real)[: self.n]
+        real = real[: self.n]
         known = None if labels is None or gan.num_classes is None else labels[: len(real)]
         asked = None if known is None else known[torch.arange(self.n, device=known.device) % len(known)]
         made = gan.sample(self.n, seed=self.seed, labels=asked)
@@ -157,6 +164,18 @@ class Reader:
 def last_turns(gan: GAN) -> dict[str, Turn]:
     """The last turn of a round in which D moves, under "d", and the last in which G does, under "g"."""
     return {turn.side: turn for turn in gan.turns() if turn.side == "d" or "g" in turn.movers}
+
+
+def play_last_turns(gan: GAN, data: Data) -> None:
+    """Set scores, losses and gradients to those of one batch, without a step."""
+    for turn in last_turns(gan).values():
+        terms = gan.gradients(turn, partial(gan.terms, turn, data))
+        gan.latest[f"loss/{turn.name}"] = total(terms).detach()
+
+
+def parts(batch: Any, device: torch.device | None = None) -> list[Tensor]:
+    """A batch as a list of tensors, images first."""
+    return [part.to(device) for part in ([batch] if isinstance(batch, Tensor) else batch)]
 
 
 def ranking(real: Tensor, fake: Tensor) -> tuple[float, float]:
@@ -292,10 +311,6 @@ def _effective(modes: Tensor) -> float:
     """The exponential of the entropy of a histogram: as many modes as would be if all were as frequent."""
     share = torch.unique(modes.cpu(), return_counts=True)[1].double() / len(modes)
     return float((-torch.special.xlogy(share, share)).sum().exp())
-
-
-def _as_float(images: Tensor) -> Tensor:
-    return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
 
 
 def _some(items: list[tuple[str, float]]) -> list[tuple[str, float]]:

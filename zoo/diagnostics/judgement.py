@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from zoo.diagnosis.reading import Reading
-from zoo.diagnosis.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, advice
+from zoo.diagnostics.reading import Reading
+from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, advice
 
 # Chosen on runs of benchmarks/diagnosis.py before those were looked at that docs/diagnosis.md counts.
 SURE, FLAT, FALL = 0.95, 0.03, 30.0  # D's accuracy; the slope of L_G; the fall of G's gradient
@@ -31,7 +31,7 @@ ALIKE_WITHIN = 6  # readings, of pairs of the same class
 class Finding(NamedTuple):
     """A pathology that came up."""
 
-    name: str  # one of `zoo.diagnosis.PATHOLOGIES`
+    name: str  # one of `zoo.diagnostics.PATHOLOGIES`
     kimg: float  # of the reading at which it was seen
     evidence: str
     advice: str
@@ -45,7 +45,7 @@ class History:
 
     Args:
         readings: those there are already.
-        uses: what the game is made of, for advice, as `zoo.callbacks.readings.uses` tells.
+        uses: what the game is made of, for advice, as `zoo.diagnostics.reader.uses` tells.
     """
 
     def __init__(self, readings: Iterable[Reading] = (), uses: Collection[str] = ()) -> None:

@@ -15,7 +15,7 @@ class Remedy(NamedTuple):
     """One of them."""
 
     text: str
-    unless: frozenset[str] = frozenset()  # what makes it pointless, by names as `zoo.callbacks.readings.uses` has them
+    unless: frozenset[str] = frozenset()  # what makes it pointless, by names as `zoo.diagnostics.reader.uses` has them
     where: frozenset[str] = frozenset()  # what it is for, empty for any game
 
 
@@ -73,7 +73,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 
 
 def advice(pathology: str, uses: Collection[str]) -> str:
-    """At most three remedies in a sentence, none that the run has; `uses` as `zoo.callbacks.readings.uses` tells."""
+    """At most three remedies in a sentence, none that the run has; `uses` as `zoo.diagnostics.reader.uses` tells."""
     used = set(uses)
     apt = [r.text for r in REMEDIES[pathology] if not r.unless & used and (not r.where or r.where & used)][:_TOLD]
     return f"try {', '.join(apt[:-1])} or {apt[-1]}" if len(apt) > 1 else f"try {apt[0]}"

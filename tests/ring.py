@@ -1,6 +1,6 @@
-"""The ring of 8 Gaussians, under one protocol: every method's game, and what its samples cover.
+"""The ring of 8 Gaussians and the grid of 25, under one protocol: every method's game, and what its samples cover.
 
-    python -m tests.ring <method> <seed> [<seed> ...]       a line a run
+    python -m tests.ring <method> <seed> [<seed> ...] [grid]     a line a run
 
 The games are those of `zoo.lab._ring`; 2,500 samples of the plain generator at the end.
 """
@@ -39,10 +39,10 @@ class Run(NamedTuple):
         )
 
 
-def play(method: str, seed: int) -> Run:
+def play(method: str, seed: int, data_name: str = "ring") -> Run:
     """Train a method from one seed, on one thread."""
     torch.set_num_threads(1)
-    gan, data = start(method, seed)
+    gan, data = start(method, seed, data_name)
     started = time.monotonic()
     trainer(max_epochs=-1, max_steps=METHODS[method][0]).fit(gan, datamodule=data)
     seconds = time.monotonic() - started
@@ -65,5 +65,7 @@ def annulus() -> ModeCoverage:
 
 
 if __name__ == "__main__":
-    for seed in map(int, sys.argv[2:]):
-        print(sys.argv[1], play(sys.argv[1], seed), flush=True)
+    seeds = [word for word in sys.argv[2:] if word.isdigit()]
+    data_name = "grid" if "grid" in sys.argv[2:] else "ring"
+    for seed in map(int, seeds):
+        print(sys.argv[1], data_name, play(sys.argv[1], seed, data_name), flush=True)

@@ -41,7 +41,7 @@ ALLOWED = {
         "zoo.dynamics", "zoo.gan", "zoo.noise", "zoo.optim", "zoo.penalties", "zoo.distributed", "zoo.stabilizers",
         "zoo.types", "zoo.variants._encoder",
     },
-    "zoo.run": {"zoo.run", "zoo.metrics"},
+    "zoo.run": {"zoo.run", "zoo.metrics", "zoo.noise", "zoo.gan"},
     "zoo.diagnostics": {
         "zoo.diagnostics", "zoo.distributed", "zoo.gan", "zoo.metrics", "zoo.noise", "zoo.optim", "zoo.run",
         "zoo.support", "zoo.types",

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
+from zoo.backbones.base import Discriminator
 from zoo.run.loggers import log_picture
-from zoo.run.pictures import class_grid, picture, write_png
+from zoo.run.pictures import cells, class_grid, picture, write_png
 from zoo.run.schedule import Every
 from zoo.run.trainer import in_notebook, leaves_nothing, run_folder
+from zoo.support.freezing import evaluating
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -22,8 +25,9 @@ class Samples(Callback):
     """Pictures of the same `n` latents before training, every `every_kimg`, and at the end.
 
     They are `<trainer.log_dir>/samples/<kimg>.png`, as in `000012.800.png`, and "samples/grid" in every logger that
-    shows pictures; a notebook displays the last one. Classes of a conditional GAN have a column each, and points are
-    drawn over those of the data. Samples with NaN values have no picture, only a warning.
+    shows pictures; a notebook displays the last one. Classes of a conditional GAN have a column each. Points are drawn
+    over those of the data, on a ground that is the darker yellow, the higher D scores it. Samples with NaN values have
+    no picture, only a warning.
 
     Args:
         every_kimg: thousands of real images between pictures.
@@ -80,10 +84,20 @@ class Samples(Callback):
         if torch.isnan(samples).any():
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
-        drawn = picture(samples, columns, data)
+        drawn = picture(samples, columns, data, None if data is None else _landscape(gan))
         path = write_png(drawn, self._folder / f"{gan.kimg:010.3f}.png")
         log_picture(trainer.loggers, "samples/grid", drawn, gan.kimg)
         if in_notebook():
             shown = import_module("IPython.display")
             self._shown = self._shown or shown.display(display_id=True)
             self._shown.update(shown.Image(str(path)))
+
+
+def _landscape(gan: GAN) -> Tensor | None:
+    """D's score at each cell of a picture of points; None for a D that takes more than points, and for NaN."""
+    net = gan.discriminators()[0]
+    if not isinstance(net, Discriminator) or net.image_shape != (2,) or net.num_classes is not None:
+        return None
+    with torch.no_grad(), evaluating(net):
+        score: Tensor = net(cells().to(gan.device, gan.latent_dtype))[0].cpu()
+    return None if torch.isnan(score).any() else -score if net.energy else score

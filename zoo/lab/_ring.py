@@ -14,26 +14,27 @@ from torch.optim import RMSprop
 
 from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
 from zoo.datamodules import Toy
-from zoo.dynamics import Alternating, Consensus, GradientRegularized, Unrolled
+from zoo.dynamics import Alternating, Consensus, Extragradient, GradientRegularized, Lookahead, Optimistic, Unrolled
 from zoo.gan import GAN
 from zoo.optim import Adam
 from zoo.schedules import Linear
-from zoo.stabilizers import InstanceNoise, SpectralNorm
+from zoo.stabilizers import GradientPenalty, InstanceNoise, Packed, SpectralNorm
 from zoo.variants.dragan import DRAGAN
 from zoo.variants.lsgan import LSGAN
 from zoo.variants.mdgan import MDGAN
 from zoo.variants.minimax import MinimaxGAN
 from zoo.variants.nsgan import NSGAN
+from zoo.variants.relativistic_gan import RelativisticGAN
 from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.wgan_gp import WGANGP
 
 BATCH = 128
 
 
-def start(method: str, seed: int) -> tuple[GAN, Toy]:
-    """A method's game, with networks from the seed, and its data."""
+def start(method: str, seed: int, data: str = "ring") -> tuple[GAN, Toy]:
+    """A method's game, with networks from the seed, and its data: the `ring` or the `grid` of 25 Gaussians."""
     torch.manual_seed(seed)
-    return METHODS[method][1](), Toy(name="ring", samples=50_000, batch_size=BATCH, seed=seed)
+    return METHODS[method][1](), Toy(name=data, samples=50_000, batch_size=BATCH, seed=seed)
 
 
 def generator() -> MLPGenerator:
@@ -65,6 +66,11 @@ def _mdgan() -> GAN:
     return MDGAN(generator(), small(), small(), encoder, g_optimizer=_adam, d_optimizer=_adam)
 
 
+def _zero_centred(*where: Any, weight: float = 0.5) -> Callable[[], list[GradientPenalty]]:
+    """R1 on `real` points, R2 on `fake` ones."""
+    return lambda: [GradientPenalty(weight, where=w, target="zero") for w in where]
+
+
 def _decayed(batches: int) -> dict[str, Linear]:
     """Both learning rates fall to 0 over the last half of the run."""
     kimg = batches * BATCH / 1000
@@ -73,6 +79,7 @@ def _decayed(batches: int) -> dict[str, Linear]:
 
 _FRESH = {"dynamics", "stabilizers"}  # given as functions, made anew for each game
 _RMS = {"g_optimizer": lambda p: RMSprop(p, lr=1e-3), "d_optimizer": lambda p: RMSprop(p, lr=1e-3)}
+_R3 = dict.fromkeys(("g_optimizer", "d_optimizer"), lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99))
 _BETA2 = {"g_optimizer": lambda p: _adam(p, 0.9), "d_optimizer": lambda p: _adam(p, 0.9)}
 
 # method: (batches, game)
@@ -92,4 +99,14 @@ METHODS: dict[str, tuple[int, Callable[[], GAN]]] = {
     "dragan_one_sided": (6000, _game(DRAGAN, big, one_sided=True)),
     "instance_noise": (6000, _game(NSGAN, big, stabilizers=lambda: [InstanceNoise(6000 * BATCH / 1000 * 0.75, 1.0)])),
     "mdgan": (6000, _mdgan),
+    "rpgan_r1_r2": (10000, _game(RelativisticGAN, big, stabilizers=_zero_centred("real", "fake"), **_R3)),
+    "nsgan_r1_r2": (10000, _game(NSGAN, big, stabilizers=_zero_centred("real", "fake"), **_R3)),
+    "rpgan_r1": (10000, _game(RelativisticGAN, big, stabilizers=_zero_centred("real"), **_R3)),
+    "nsgan_r1": (10000, _game(NSGAN, big, stabilizers=_zero_centred("real"), **_R3)),
+    "rpgan": (10000, _game(RelativisticGAN, big, **_R3)),
+    "packed_2": (6000, _game(NSGAN, big, stabilizers=lambda: [Packed(2)])),
+    "packed_4": (6000, _game(NSGAN, big, stabilizers=lambda: [Packed(4)])),
+    "extragradient": (6000, _game(NSGAN, big, dynamics=Extragradient)),
+    "optimistic": (6000, _game(NSGAN, big, dynamics=Optimistic)),
+    "lookahead": (6000, _game(NSGAN, big, dynamics=lambda: Lookahead(Alternating(1), k=5, alpha=0.5))),
 }

@@ -30,7 +30,9 @@ def to_uint8(x: Tensor) -> Tensor:
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def picture(samples: Tensor, columns: int | None = None, data: Tensor | None = None) -> np.ndarray:
+def picture(
+    samples: Tensor, columns: int | None = None, data: Tensor | None = None, landscape: Tensor | None = None
+) -> np.ndarray:
     """One picture of all samples, uint8 (height, width, 3).
 
     Images become a grid on white, filled row by row. Those whose shorter side is below 32 pixels
@@ -40,12 +42,13 @@ def picture(samples: Tensor, columns: int | None = None, data: Tensor | None = N
     Points become a density on white: the more points in a cell, the darker, on a log scale that
     ends at the fullest cell. It always shows [-3, 3] x [-3, 3], so that the pictures of a run can
     be compared, and says how many points lie outside. With `data` the points are blue, over those of
-    the data in grey.
+    the data in grey; with `landscape` the ground is the darker yellow, the higher the value ranks.
 
     Args:
         samples: images (N, C, H, W) in [-1, 1], or points (N, 2); N >= 1.
         columns: images per row; None makes the grid about as many images wide as high.
         data: points (M, 2) of the data, where the samples are points.
+        landscape: a value at each of the :func:`cells`, as D's score; used with `data`.
 
     Raises:
         ValueError: another shape, no samples, NaN values, or `columns` < 1 or given for points.
@@ -58,11 +61,17 @@ def picture(samples: Tensor, columns: int | None = None, data: Tensor | None = N
     if samples.ndim == 2:
         if columns is not None:
             raise ValueError("picture: points have no columns; leave `columns` out")
-        return _scatter(samples, data)
+        return _scatter(samples, data, landscape)
     columns = math.ceil(math.sqrt(len(samples))) if columns is None else columns
     if columns < 1:
         raise ValueError(f"picture: columns must be at least 1, got {columns}")
     return _grid(_rgb(to_uint8(samples)), columns)
+
+
+def cells() -> Tensor:
+    """The centres of a picture's cells, (16384, 2), row by row from the upper left corner."""
+    x = (torch.arange(_CELLS) + 0.5) * 2 * _EXTENT / _CELLS - _EXTENT
+    return torch.stack([x.repeat(_CELLS), (-x).repeat_interleave(_CELLS)], dim=1)
 
 
 def class_grid(n: int, num_classes: int | None) -> tuple[int, int | None]:
@@ -140,17 +149,21 @@ def _grid(images: np.ndarray, columns: int) -> np.ndarray:
     return table.reshape(rows * (height + _GAP), columns * (width + _GAP), 3)[:-_GAP, :-_GAP]
 
 
-def _scatter(points: Tensor, data: Tensor | None) -> np.ndarray:
+def _scatter(points: Tensor, data: Tensor | None, landscape: Tensor | None) -> np.ndarray:
     """(N, 2) to one picture: x to the right, y upwards."""
     if torch.isnan(points).any():
         raise ValueError("picture: the points have NaN values, which have no place")
     density, outside = _density(points)
     if data is None:
-        cells = _shade(density, (190, 190, 190), (0, 0, 0))
+        colours = _shade(density, (190, 190, 190), (0, 0, 0))
     else:
-        under = _shade(_density(data)[0], (225, 225, 225), (165, 165, 165))
-        cells = np.where((density > 0)[..., None], _shade(density, (120, 175, 235), (0, 60, 160)), under)
-    pixels = cells.astype(np.uint8).repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+        among = _density(data)[0]
+        colours = _shade(among, (225, 225, 225), (165, 165, 165))
+        if landscape is not None:
+            rank = landscape.argsort().argsort().double().numpy().reshape(_CELLS, _CELLS) / (_CELLS**2 - 1)
+            colours = np.where((among > 0)[..., None], colours, _shade(rank, (255, 255, 255), (255, 205, 90)))
+        colours = np.where((density > 0)[..., None], _shade(density, (120, 175, 235), (0, 60, 160)), colours)
+    pixels = colours.astype(np.uint8).repeat(_CELL, axis=0).repeat(_CELL, axis=1)
     if not outside:
         return pixels
     image = Image.fromarray(pixels)

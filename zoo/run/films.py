@@ -1,0 +1,131 @@
+"""Moving pictures: a walk between latents, and a run's samples in the course of training."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from zoo.noise import Noise
+from zoo.run.pictures import picture
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+
+FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}  # all animated
+_LOSSLESS = {".webp": {"lossless": True, "quality": 60}}
+_FONT = 14  # pixels
+_HOLD = 1.5  # seconds that the last picture of a run stays
+
+
+def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """Spherical interpolation of latents a and b (N, latent_dim) at t in [0, 1]; parallel ones linearly.
+
+    sin((1-t)Ω)/sin Ω a + sin(tΩ)/sin Ω b, Ω the angle between a and b (White 2016, "Sampling Generative Networks").
+    A straight line between two normal latents passes through shorter ones than training had: by 1/√2 halfway.
+    """
+    cosine = torch.cosine_similarity(a, b, dim=1).clamp(-1, 1).unsqueeze(1)
+    angle = torch.acos(cosine)
+    parallel = angle.sin() < 1e-6
+    sine = torch.where(parallel, 1.0, angle.sin())
+    from_a = torch.where(parallel, 1 - t, ((1 - t) * angle).sin() / sine)
+    from_b = torch.where(parallel, t, (t * angle).sin() / sine)
+    return from_a * a + from_b * b
+
+
+def walk(
+    gan: GAN, n: int = 16, *, stops: int = 4, frames: int = 24, seed: int = 0, labels: int | None = None
+) -> Iterator[Tensor]:
+    """Samples of n latents that go round through `stops` random ones, `stops * frames` frames of (n, *image_shape).
+
+    The frame after the last is the first, so that the film can loop.
+
+    Args:
+        gan: the trained game; its averaged generator is used where there is one.
+        n: latents that walk side by side.
+        stops: latents that each of them passes through, at least 1; 1 does not move.
+        frames: from one stop to the next.
+        seed: of the latents.
+        labels: a class for all; None is the classes in turn.
+    """
+    if min(n, stops, frames) < 1:
+        raise ValueError(f"walk: n, stops and frames must be at least 1, got {n}, {stops} and {frames}")
+    noise = Noise(seed)
+    points = [gan.sample_latent(n, noise) for _ in range(stops)]
+    for here, there in itertools.pairwise([*points, points[0]]):
+        for frame in range(frames):
+            yield gan.sample(n, z=slerp(here, there, frame / frames), labels=labels)
+
+
+def of_run(folder: Path) -> Iterator[np.ndarray]:
+    """The pictures in `samples/` of a run's folder, in order, each with its kimg above it.
+
+    Raises:
+        ValueError: there are none, or one cannot be read.
+    """
+    paths = sorted((folder / "samples").glob("*.png"), key=lambda path: float(path.stem))
+    if not paths:
+        raise ValueError(f"{folder} has no pictures in samples/; a run writes them unless `samples` is null")
+    for path in paths:
+        try:
+            with Image.open(path, formats=["PNG"]) as file:
+                shown = np.asarray(file.convert("RGB"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is no picture: {error}") from None
+        yield titled(shown, f"{float(path.stem):g} kimg")
+
+
+def titled(image: np.ndarray, title: str) -> np.ndarray:
+    """An image (H, W, 3), uint8, with a line of text on white above it."""
+    sheet = Image.new("RGB", (image.shape[1], image.shape[0] + _FONT + 6), "white")
+    sheet.paste(Image.fromarray(image), (0, _FONT + 6))
+    ImageDraw.Draw(sheet).text((3, 2), title, "black", ImageFont.load_default(_FONT))
+    return np.asarray(sheet)
+
+
+def save_film(frames: Iterable[np.ndarray], path: str | Path, fps: float = 12, *, hold: bool = False) -> Path:
+    """Write frames (H, W, 3), uint8, as a film that repeats: an animated .webp, .gif or .png, or a folder of PNGs.
+
+    Args:
+        frames: of one size.
+        path: its suffix is the format; without a suffix it is a folder, for 00000.png, 00001.png and so on.
+        fps: frames per second.
+        hold: the last frame stays 1.5 seconds.
+
+    Raises:
+        ValueError: another suffix, no frames, or `fps` that is not positive and finite.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix and suffix not in FORMATS:
+        raise ValueError(f"{path}: a film ends in {', '.join(FORMATS)}, or is a folder, without a suffix")
+    if not (fps > 0 and math.isfinite(fps)):
+        raise ValueError(f"a film needs a positive number of frames per second, got {fps}")
+    images = (Image.fromarray(frame) for frame in frames)
+    first = next(images, None)
+    if first is None:
+        raise ValueError(f"{path}: a film needs at least one frame")
+    if not suffix:
+        path.mkdir(parents=True, exist_ok=True)
+        for i, image in enumerate(itertools.chain([first], images)):
+            image.save(path / f"{i:05d}.png")
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rest = list(images)
+    durations = [round(1000 / fps)] * (1 + len(rest))
+    durations[-1] = round(1000 * _HOLD) if hold else durations[-1]
+    options = {"save_all": True, "append_images": rest, "duration": durations, "loop": 0, **_LOSSLESS.get(suffix, {})}
+    first.save(path, FORMATS[suffix], **options)
+    return path
+
+
+def of_walk(frames: Iterable[Tensor], columns: int | None = None) -> Iterator[np.ndarray]:
+    """The :func:`zoo.run.pictures.picture` of each frame of a :func:`walk`."""
+    return (picture(samples, columns) for samples in frames)

@@ -88,7 +88,8 @@ def test_it_fits_and_can_be_read(page: str, tmp_path: Path, width: int, scheme: 
     chart = "doc.querySelector('.chart')"
     letters = f"parseFloat(view.getComputedStyle({chart}).fontSize) * {chart}.getBoundingClientRect().width / 400"
     pictures = "[...doc.images].every(i => i.complete && i.naturalWidth === 128)"
-    told = f"[doc.documentElement.scrollWidth, {letters}, {pictures}, {COLOURS}]"
+    names = "[...doc.querySelectorAll('fieldset.variants')].every(f => f.scrollWidth <= f.clientWidth)"
+    told = f"[doc.documentElement.scrollWidth, {letters}, {pictures} && {names}, {COLOURS}]"
     wide, pixels, complete, colours = ask(page, tmp_path, told, width=width, scheme=scheme)
     assert wide <= width
     assert pixels >= 8.5

@@ -239,3 +239,12 @@ def test_the_command_refuses_what_is_no_run(tmp_path: Path, capsys: pytest.Captu
     assert main(["compare", str(tmp_path), "-o", str(tmp_path / "page.html")]) == 2
     assert f"error: {tmp_path} is no run and holds none" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_one_run_is_singular_and_a_line_that_ends_early_has_a_dot(tmp_path: Path, capsys) -> None:
+    write_run(tmp_path / "a", fd=[9.0, 5.0])
+    assert main(["compare", str(tmp_path / "a"), "-o", str(tmp_path / "a.html")]) == 0
+    assert "1 run of 1 variant: " in capsys.readouterr().out
+    write_run(tmp_path / "b", variant="lsgan", fd=[9.0, 5.0, 4.0])
+    chart = re.findall(r"<svg[^>]*on-kimg.*?</svg>", html(compare([tmp_path])), re.DOTALL)[0]
+    assert sorted(re.findall(r'class="v(\d) (leader|end)"', chart)) == [("0", "leader"), ("1", "end")]

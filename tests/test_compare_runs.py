@@ -130,6 +130,10 @@ def own(**changes: Any) -> dict[str, Any]:
         ({"model__stabilizers": [{"class_path": "zoo.stabilizers.SpectralNorm"}]}, "nsgan · SpectralNorm"),
         ({"model__generator": {"class_path": "zoo.backbones.ResNetGenerator", "init_args": {"width": 3}}},
          "nsgan · ResNetGenerator"),
+        ({"model__stabilizers": [{"class_path": "zoo.stabilizers.InstanceNoise", "init_args": {"until_kimg": 9}}]},
+         "nsgan · InstanceNoise"),
+        ({"quality": {"every_kimg": 2}, "samples": {"every_kimg": 2}, "model__generator__width": 8},
+         "nsgan · G width=8"),
         ({"trainer": {"precision": "16-mixed"}}, "nsgan · precision=16-mixed"),
         ({"model__dynamics": {"class_path": "mynets.dynamics.Mine"}}, "nsgan · Mine"),
     ],
@@ -149,6 +153,7 @@ def test_a_label_tells_what_is_not_as_in_the_variants_own_file(
         {"trainer": {"max_epochs": 3, "logger": "CSVLogger", "enable_progress_bar": False}},
         {"trainer": {"callbacks": [{"class_path": "zoo.callbacks.Quality", "init_args": {"n": 9}}]}},
         {"patience": {"seconds": 20}, "budget": {"kimg": 9}, "data__num_workers": 4},
+        {"quality": {"every_kimg": 2}, "samples": {"n": 9}, "checkpoints": {"every_kimg": 5}, "without": ["samples"]},
         {"model__generator__class_path": "zoo.backbones.DCGANGenerator"},
     ],
 )  # fmt: skip
@@ -163,8 +168,10 @@ def test_runs_of_other_budgets_are_kept_apart_by_the_length_they_reached(tmp_pat
     write_run(tmp_path / "a", fd=[1.0, 1.0], kimg=3, config=own(budget={"kimg": 3}))
     write_run(tmp_path / "b", fd=[2.0, 2.0], kimg=3, seed=1, config=own(budget={"kimg": 3.0, "seconds": 20}))
     write_run(tmp_path / "c", fd=[9.0, 9.0], kimg=30, config=own(budget={"kimg": 30}))
+    write_run(tmp_path / "d", fd=[9.0, 9.0], kimg=5.064, config=own(budget={"kimg": 5}))  # the last batch went beyond
+    write_run(tmp_path / "e", fd=[9.0, 9.0], kimg=4, status="interrupted", config=own(budget={"kimg": 40}))
     found = {v.label: len(v.runs) for v in compare([tmp_path]).sections[0].variants}
-    assert found == {"nsgan · 3 kimg": 2, "nsgan · 30 kimg": 1}
+    assert found == {"nsgan · kimg=5": 1, "nsgan · kimg=4": 1, "nsgan · kimg=3": 2, "nsgan · kimg=30": 1}
 
 
 @pytest.mark.parametrize(

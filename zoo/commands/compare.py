@@ -31,5 +31,9 @@ def run(chosen: argparse.Namespace) -> None:
         print(json.dumps(as_json(comparison), indent=2, allow_nan=False))
     left = {"never began": len(comparison.never_began), "cannot be read": len(comparison.unreadable)}
     left_out = "".join(f"; left out: {count} that {why}" for why, count in left.items() if count)
-    where = f"{len(comparison.runs)} runs of {len(comparison.labels)} variants: {chosen.output}{left_out}"
+    runs, variants = (
+        f"{n} {what}{'s' * (n != 1)}"
+        for n, what in ((len(comparison.runs), "run"), (len(comparison.labels), "variant"))
+    )
+    where = f"{runs} of {variants}: {chosen.output}{left_out}"
     print(where, file=sys.stderr if chosen.json else sys.stdout)

@@ -175,6 +175,7 @@ def _draw(axes: Axes, line: Line) -> dict[str, str]:
 def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], titles: dict[str, str]) -> list[Line]:
     """Put each line's name beside its end, moved up or down where others are; returns the lines that got one.
 
+    A line that ends before the right edge has a dot there, and nothing that leads from it to its name.
     A name stands as "@0@" for now: matplotlib need not have a font for it.
     """
     from matplotlib.lines import Line2D
@@ -193,8 +194,11 @@ def _name_ends(figure: Figure, axes: Axes, lines: Sequence[Line], titles: dict[s
     for i, (line, (x, y), place) in enumerate(zip(named, places, moved, strict=True)):
         name = f"{line.style} name"
         titles[name] = line.label
-        leader = Line2D([x, edge + 6, edge + 10], [y, place, place], transform=None, gid=f"{line.style} leader")
-        figure.add_artist(leader)
+        if x > edge - 2:
+            part, at = "leader", ([x, edge + 6, edge + 10], [y, place, place])
+        else:
+            part, at = "end", ([x, x], [y, y])
+        figure.add_artist(Line2D(*at, transform=None, gid=f"{line.style} {part}"))
         figure.add_artist(Text(edge + 13, place - 3.5, f"@{i}@", transform=None, gid=name))
     return named
 

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from zoo.compare.labels import OF_A_RUN, differing, frozen, length, recipe, suffixes, training
+from zoo.compare.labels import OF_A_RUN, differing, frozen, length, plain, recipe, suffixes, training
 from zoo.compare.runs import Point, Run, find_runs, read_run
 from zoo.compare.scores import Measure, scores
 from zoo.compare.statistics import Summary, bootstrap_interval, holm, permutation_p, summarise, wins
@@ -279,13 +279,16 @@ def _variants(name: str, runs: Sequence[Run]) -> Iterator[Variant]:
 
 
 def _by_length(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by the kimg that the longest of the same budget reached; all under "" where the budgets are the same."""
+    """Runs by their budget, or what the longest of it reached of it; all under "" where the budgets are the same."""
     by_budget: dict[str, list[Run]] = {}
     for run in runs:
         by_budget.setdefault(frozen(length(run.config or {})), []).append(run)
     found: dict[str, list[Run]] = {}
     for alike in by_budget.values():
-        found.setdefault(f"{max(run.kimg for run in alike):.3g} kimg", []).extend(alike)
+        budget = plain((alike[0].config or {}).get("budget.kimg"))
+        reached = max(run.kimg for run in alike)
+        kimg = min(reached, budget) if isinstance(budget, float) else reached  # the last batch goes beyond it
+        found.setdefault(f"kimg={kimg:.4g}", []).extend(alike)
     return found if len(found) > 1 else {"": list(runs)}
 
 

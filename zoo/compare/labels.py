@@ -18,6 +18,8 @@ OF_A_RUN = (
     "variant", "dataset", "seed_everything", "data.seed", "ckpt_path", "weights_only", "trainer.default_root_dir",
     "trainer.logger",
 )  # fmt: skip
+# What a run measures, shows and keeps.
+_WATCHED = ("progress", "samples", "quality", "diagnostics", "checkpoints", "without")
 _LENGTH = ("budget", "trainer.max_", "trainer.min_", "trainer.fast_dev_run")
 # Of the trainer's options those that change what a batch does to the weights.
 _NUMERICS = (
@@ -111,10 +113,10 @@ def _counts(key: str, value: Any) -> bool:
         return not str(value).startswith(("zoo.", "lightning.")) and bool(_CLASS.fullmatch(str(value)))
     if key.startswith("trainer"):
         return key.startswith(_NUMERICS)
-    return not key.startswith(("patience", "data.num_workers", *OF_A_RUN, *_LENGTH))
+    return not key.startswith(("patience", "data.num_workers", *OF_A_RUN, *_WATCHED, *_LENGTH))
 
 
-def _changed(config: Config, own: Config, keys: Iterable[str]) -> Iterator[str]:
+def _changed(config: Config, own: Config, keys: Sequence[str]) -> Iterator[str]:
     """The keys of the model and the data whose value is not that of `own`, without the arguments of another class.
 
     An option that `own` does not name is at its default where it is off, zero or empty.
@@ -122,7 +124,7 @@ def _changed(config: Config, own: Config, keys: Iterable[str]) -> Iterator[str]:
     for key in keys:
         parts = key.split(".")
         above = [".".join(parts[:n]) for n in range(1, len(parts))]
-        other_class = any(frozen(config.get(k)) != frozen(own.get(k)) for k in above if k in own)
+        other_class = any(frozen(config.get(k)) != frozen(own.get(k)) if k in own else k in keys for k in above)
         same = frozen(config.get(key)) == frozen(own[key]) if key in own else not plain(config.get(key))
         if parts[0] in {"model", "data"} and not same and not other_class:
             yield key

@@ -47,6 +47,7 @@ MISTAKES = [
         ["--model.generator=zoo.backbones.DCGANGenerater"],
         ["generator", "DCGANGenerater", "did you mean 'DCGANGenerator'"],
     ),
+    (["--model.generator=MyNet"], ["generator", "'MyNet'", "DCGANGenerator", "with its module: mymodule.MyNet"]),
     (["--data.image_size=33"], ["Digits", "image_size=33", "64"]),
     (["--data.batch_size=0"], ["Digits", "batch_size=0"]),
     (["--budget.kimg=-1"], ["kimg", "-1"]),

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import zoo
+from zoo.__main__ import main as zoo_main
 from zoo.benchmark.resolve import resolve
+from zoo.cli.choices import find_class
 from zoo.cli.main import ROOT
 from zoo.run.folders import checkpoint_of
 
@@ -55,6 +58,22 @@ def test_own_modules_are_imported_where_they_are_trusted(home: Path) -> None:
     assert (home / "a.png").is_file()
     loads = "import zoo; print(zoo.load('latest', trust=['ownnets']).sample(2, seed=0).shape)"
     assert "[2, 1, 8, 8]" in typed(home, "-c", loads).stdout
+
+
+def test_how_a_class_or_a_module_of_ones_own_is_written(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "mine.py").write_text("raise SystemExit\n\nclass MyNet(Base):\n    pass\n")  # read, not run
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"unknown class 'MyNet'; did you mean 'mine\.MyNet'\?"):
+        find_class("MyNet", "model.generator")
+    for typed_name in ("mine.py", "./mine.py", "nets/mine.py"):
+        with pytest.raises(SystemExit) as stopped:
+            zoo_main(["sample", "latest", "--trust", typed_name])
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"{typed_name!r} is not the name of a module; write mine, and run in the folder of mine.py" in said
+    with pytest.raises(ValueError, match="write mine"):
+        zoo.load("latest", trust=["mine.py"])
 
 
 def test_a_run_is_resumed_and_measured_by_its_name_alone(home: Path) -> None:

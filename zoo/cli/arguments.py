@@ -11,8 +11,25 @@ def add_trained_gan(parser: argparse.ArgumentParser, name: str = "ref") -> None:
     """Declare the reference to a trained GAN, and which modules may be imported to build it."""
     parser.add_argument(name, help=REF)
     parser.add_argument(
-        "--trust", action="append", default=[], metavar="MODULE", help="import this module of yours if the run names it"
-    )
+        "--trust", action="append", type=_module, default=[], metavar="MODULE",
+        help="import this module of yours, as mynets, if the run names it",
+    )  # fmt: skip
+
+
+def check_module(name: str) -> str:
+    """The name of a module; ValueError for anything else, as a file or a class's path with a slash."""
+    if all(part.isidentifier() for part in name.split(".")) and not name.endswith(".py"):
+        return name
+    stem = re.split(r"[/\\]", name.rstrip("/\\"))[-1].removesuffix(".py")
+    how = f"; write {stem}, and run in the folder of {stem}.py or add it to PYTHONPATH" if stem.isidentifier() else ""
+    raise ValueError(f"{name!r} is not the name of a module{how}")
+
+
+def _module(text: str) -> str:
+    try:
+        return check_module(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> int:

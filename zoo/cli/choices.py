@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -85,7 +86,13 @@ def no_class(name: str, key: str) -> str:
     if module and not any(cls.__module__.startswith(first) for cls in choices_for(key)):
         names = close = _public(module)
         return f"unknown class {name!r}{hint(last, close)}" + (f" (choose from {', '.join(names)})" if names else "")
-    return f"unknown class {name!r}{hint(last, close)}{listed(key)}"
+    near = hint(last, close)
+    own = [] if module else [f"{path.stem}.{name}" for path in _own_files() if _defines(path, name)]
+    if own:
+        near = f"; did you mean {own[0]!r}?"
+    elif not module and not near:
+        return f"unknown class {name!r}{listed(key)}; a class of your own is named with its module: mymodule.{name}"
+    return f"unknown class {name!r}{near}{listed(key)}"
 
 
 def listed(key: str) -> str:
@@ -98,6 +105,18 @@ def _modules() -> list[str]:
     """Names of the modules in the working folder and beside the program."""
     folders = {Path.cwd(), Path(sys.path[0] or ".")}
     return [path.stem for folder in folders for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()]
+
+
+def _own_files() -> list[Path]:
+    """Python files in the working folder."""
+    return sorted(path for path in Path.cwd().glob("*.py") if path.is_file() and path.stem.isidentifier())
+
+
+def _defines(path: Path, name: str) -> bool:
+    """Whether a file has a class of this name at its top level, read without being run."""
+    with suppress(OSError):
+        return re.search(rf"^class {re.escape(name)}\b", path.read_text("utf-8", "replace"), re.MULTILINE) is not None
+    return False
 
 
 def _public(module: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.cli.arguments import check_module
 from zoo.gan import GAN
 from zoo.hub import recipe
 from zoo.hub.bundle import check_game
@@ -49,6 +50,8 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
             or if it was written by a `Trainer` used from Python, which does not know how its networks were built:
             there, use `YourClass.load_from_checkpoint(path, generator=..., discriminator=...)`.
     """
+    for name in trust:
+        check_module(name)
     path = checkpoint_of(path) or Path(path)
     if not path.exists() and path.suffix != ".ckpt":
         raise ValueError(f"no checkpoint at {path}; zoo.from_pretrained takes names of the catalogue")

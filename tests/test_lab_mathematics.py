@@ -7,9 +7,22 @@ import torch
 from scipy import integrate, stats
 
 from zoo.dynamics import Simultaneous
-from zoo.lab import divergences, inner_outer, lipschitz, noise, oscillation, rock_paper_scissors, two_gaussians
+from zoo.lab import (
+    dirac_gan,
+    divergences,
+    inner_outer,
+    lipschitz,
+    noise,
+    oscillation,
+    rock_paper_scissors,
+    two_gaussians,
+)
 from zoo.lab import value_surfaces as surfaces
 from zoo.lab._games import around, play_zerosum
+from zoo.types import Batch, total
+from zoo.variants.minimax import MinimaxGAN
+from zoo.variants.nsgan import NSGAN
+from zoo.variants.relativistic_gan import RelativisticGAN
 
 MU = torch.tensor([0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 30.0], dtype=torch.float64)
 
@@ -261,3 +274,54 @@ def test_the_spread_of_the_ring_and_of_a_point() -> None:
         torch.manual_seed(0)
         assert inner_outer.spread(inner_outer.draw_data(20_000)) == pytest.approx(math.sqrt(4.08), rel=0.01)
     assert inner_outer.spread(torch.ones(7, 2)) == 0
+
+
+OBJECTIVES = {"GAN": NSGAN, "minimax": MinimaxGAN, "RpGAN": RelativisticGAN}
+
+
+def descent(objective: str, gammas: tuple[float, float], at: torch.Tensor, sides: str = "dg") -> torch.Tensor:
+    """(-∂L_G/∂θ, -∂L_D/∂ψ) at (θ, ψ), by autograd through the zoo's own losses and penalties; 0 for other sides."""
+    gan = dirac_gan.dirac(OBJECTIVES[objective], 0.0, 0.0, gammas, Simultaneous())
+    theta, psi = at
+    real = torch.zeros(1, 1, dtype=torch.float64)
+    fake = theta.expand(1, 1)
+    batch = Batch(real, None, real, fake, gan.noise)
+    critic = gan.bind(batch, state={"v": psi.expand(1)})
+    found = []
+    for side, variable, turn in (("g", theta, gan.g_turn), ("d", psi, gan.d_turn)):
+        (slope,) = torch.autograd.grad(total(turn(critic, batch)), variable, create_graph=True)
+        found.append(-slope if side in sides else 0 * slope)
+    return torch.stack(found)
+
+
+def modes(values) -> list[complex]:
+    return sorted((complex(v) for v in values), key=lambda v: (round(v.imag, 9), round(v.real, 9)))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("gammas", [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3), (0.3, 0.4), (1.5, 0.7)])
+def test_the_eigenvalues_of_the_dirac_gan_are_those_of_autograd_s_jacobian(objective: str, gammas) -> None:
+    h, gamma = 0.4, sum(gammas)
+    origin = torch.tensor([0, 1e-9], dtype=torch.float64)  # at 0 the penalty's norm has no second derivative
+
+    def of(step) -> list[complex]:
+        return modes(torch.linalg.eigvals(torch.autograd.functional.jacobian(step, origin)))
+
+    def alternating(at: torch.Tensor) -> torch.Tensor:
+        at = at + h * descent(objective, gammas, at, "d")
+        return at + h * descent(objective, gammas, at, "g")
+
+    field = of(lambda at: descent(objective, gammas, at))
+    assert field == pytest.approx(modes(dirac_gan.field_eigenvalues(gamma)), abs=1e-12)
+    together = of(lambda at: at + h * descent(objective, gammas, at))
+    assert together == pytest.approx(modes(dirac_gan.step_eigenvalues(gamma, h, alternating=False)), abs=1e-12)
+    assert of(alternating) == pytest.approx(modes(dirac_gan.step_eigenvalues(gamma, h, alternating=True)), abs=1e-12)
+
+
+def test_the_zoo_plays_the_dirac_gan_as_its_eigenvalues_say() -> None:
+    path = dirac_gan.play(RelativisticGAN, (6e-7, 8e-7), (0.1, 0.1), 12, alternating=True)
+    assert dirac_gan.measured_radius(path) == pytest.approx(math.sqrt(1 - 0.4 * 0.2), abs=1e-9)
+    assert dirac_gan.spectral_radius(0.2, 0.4, alternating=True) == pytest.approx(math.sqrt(0.92), abs=1e-12)
+    # det of the simultaneous step [[1, h/2], [-h/2, 1 - hγ]]
+    assert dirac_gan.spectral_radius(0.2, 0.4, alternating=False) == pytest.approx(math.sqrt(0.92 + 0.04), abs=1e-12)
+    assert torch.equal(path, dirac_gan.play(NSGAN, (6e-7, 8e-7), (0.1, 0.1), 12, alternating=True))

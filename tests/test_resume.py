@@ -272,7 +272,7 @@ def test_growing_networks_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
-    """Mirrored images, a schedule for each player, seven stabilizers, clipping, an average."""
+    """Mirrored images, a schedule for each player, eight stabilizers, clipping, an average."""
     images = tmp_path / "images"
     images.mkdir()
     pixels = np.random.default_rng(0).integers(256, size=(500, 8, 8, 3), dtype=np.uint8)
@@ -281,6 +281,7 @@ def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
     data = {"root": str(images), "flip": True, "image_size": 16}
     stabilizers = [
         part("zoo.stabilizers.DiffAugment", policy=["translation", "color", "cutout"]),
+        part("zoo.stabilizers.AdaptiveAugment", speed_kimg=1.0),
         part("zoo.stabilizers.InstanceNoise", until_kimg=1.5, sigma=0.5),
         part("zoo.stabilizers.VirtualBatchNorm", nets="both", size=8),
         part("zoo.stabilizers.Dropout"),

@@ -168,7 +168,7 @@ GUESSES = [  # of a first hour
     fit("--model.d_optimizer.weight_decay 3e38", "NSGAN: d_optimizer: weight_decay is 3e+38; it must be finite"),
     fit("--model.g_optimizer LBFGS", "NSGAN: g_optimizer: LBFGS evaluates the loss again", "zoo.optim.Adam"),
     fit("--lr_scheduler ReduceLROnPlateau", "did you mean 'model.g_scheduler' or 'model.d_scheduler'?"),
-    fit("--model.stabilizers+ SpectralNrm", "did you mean 'SpectralNorm'", "(choose from DiffAugment, Dropout, "),
+    fit("--model.stabilizers+ SpectralNrm", "did you mean 'SpectralNorm'", "(choose from AdaptiveAugment, "),
     fit("--model.stabilizers+ InstanceNoise", "InstanceNoise needs until_kimg: add --model.stabilizers.until_kimg"),
     fit("--trainer.callbacks+ EarlyStoping", "trainer.callbacks: ", "did you mean 'EarlyStopping'?"),
     fit("--model.dynamics Unroled", "model.dynamics: ", "did you mean 'Unrolled'", "Alternating"),

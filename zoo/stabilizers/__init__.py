@@ -1,5 +1,6 @@
 """Things that steady any objective. A GAN holds an ordered list of them."""
 
+from zoo.stabilizers.adaptive import AdaptiveAugment
 from zoo.stabilizers.augment import DiffAugment
 from zoo.stabilizers.base import Stabilizer
 from zoo.stabilizers.growing import ProgressiveGrowing, ScoreDrift
@@ -13,6 +14,7 @@ from zoo.stabilizers.virtual import VirtualBatchNorm
 from zoo.stabilizers.weights import HistoricalAveraging, SpectralNorm, WeightClip, WeightPenalty
 
 __all__ = [
+    "AdaptiveAugment",
     "DiffAugment",
     "Dropout",
     "FeatureMatching",

@@ -318,6 +318,7 @@ class TestModeCoverage:
         assert (found.covered, found.populated) == (2, 1)
         assert found.high_quality == pytest.approx(4 / 6)
         assert found.kl == pytest.approx(math.log(2) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+        assert found.score == pytest.approx(0.58492, abs=5e-6)  # 4/6 · exp(0.56234) / 2, the entropy of 3/4 and 1/4
 
     def test_share_of_the_mixture_itself(self):
         points = RING.repeat(2500, 1) + 0.02 * normal(20000, 2)
@@ -328,6 +329,7 @@ class TestModeCoverage:
         found = mode_coverage(torch.zeros(9, 2), RING, 0.02)
         assert (found.covered, found.populated, found.high_quality) == (0, 0, 0)
         assert math.isnan(found.kl)
+        assert found.score == 0
 
     @pytest.mark.parametrize("sigma", [0, -1, math.nan, math.inf])
     def test_refuses_a_width_that_is_none(self, sigma):

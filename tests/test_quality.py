@@ -215,6 +215,7 @@ class TestValues:
         values = run.callback_metrics
         assert (values["modes/covered"], values["modes/high_quality"]) == (1, 1)
         assert values["modes/kl"] == pytest.approx(math.log(8))
+        assert values["modes/score"] == pytest.approx(1 / 8)  # all good, on one of 8 modes
 
     def test_points_without_modes(self):
         data = StubData(2)
@@ -297,6 +298,30 @@ class TestBest:
         assert scores[0.016] == pytest.approx(0.16 * 64, rel=1e-4)
         assert "best" in quality.summary()
         assert "at 0.08 kimg" in quality.summary()
+
+    @pytest.mark.parametrize(("best_by", "best"), [(None, 0.08), ("modes/score", 0.08), ("fd", 0.0)])
+    def test_of_points_with_modes_good_samples_count_first(self, best_by, best, capsys):
+        ring = RING.repeat(25, 1) + 0.01 * normal(200, 2)
+        even = RING.repeat(25, 1) @ torch.tensor(
+            [[0.92, 0.38], [-0.38, 0.92]]
+        )  # as far from the mean, between the modes
+        data, quality = StubData(2), Quality(every_kimg=0.08, best_by=best_by)
+        data.held_out, data.centres, data.sigma = ring, RING, 0.02
+        gan = StubGAN(even)
+        gan.sample = lambda n, seed: even if gan.steps == 0 else torch.cat([ring[::8]] * 2 + [even[:150]])
+        run = fit(gan, data, quality)
+        assert run.logger.of("fd/points")[0] < 0.01 < run.logger.of("fd/points")[0.08]
+        assert (quality.chosen_name, quality.best_kimg) == ("fd/points" if best_by == "fd" else "modes/score", best)
+        assert list(run.logger.of("best/fd/points")) == ([0] if best_by == "fd" else [0, 0.08])
+        assert "modes 1 of 8  good samples 25%" in capsys.readouterr().err  # 50 of 200, all on one
+        assert "modes 1 of 8, good samples 25%, best " in quality.summary()
+        assert ("best by modes/score 0.03125 at 0.08 kimg" in quality.summary()) == (best_by != "fd")  # 1/4 · 1/8
+
+    def test_best_by_is_checked(self, tmp_path):
+        with pytest.raises(ValueError, match="'fid' is not one of fd, precision"):
+            Quality(best_by="fid")
+        with pytest.raises(ValueError, match="best_by: modes/score needs points"):
+            fit(StubGAN(StubData(2).held_out), StubData(2), Quality(best_by="modes/score"))
 
     def test_nan_is_logged_with_a_warning_and_is_never_the_best(self):
         data, quality = StubData(2), Quality(every_kimg=0.08)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from zoo.gan import GAN
 
 _SHOWN = ("precision", "recall")  # beside the distance, in the line of a proxy
-_KEPT = ("score", "score_kimg", "best_score", "best_kimg", "_full_kimg")  # in checkpoints
+_KEPT = ("score", "score_kimg", "best_score", "best_kimg", "_full_kimg", "_best_rank")  # in checkpoints
+_MODES = "modes/score"
+_CHOICES = ("fd", "precision", "recall", "density", "coverage", _MODES)
 
 
 class Quality(Callback):
@@ -44,7 +46,7 @@ class Quality(Callback):
     - ``fd/S_real``: the same of `n` training images, logged once: what a perfect generator gets.
     - ``precision/S``, ``recall/S``, ``density/S``, ``coverage/S``: see :mod:`zoo.metrics`.
     - ``modes/...``: only where the data module knows its modes.
-    - ``best/fd/S``: the lowest score of the run, logged when it falls.
+    - ``best/fd/S``: the score of the best proxy so far, by `best_by`, logged when there is a better one.
 
     At the end of a run of at least `full_n` images, and on ``validate`` and ``test``, it takes the *full* measure:
     up to `full_n` validation (test: test) images and as many samples, all of `scores`; the same names under ``full/``.
@@ -66,6 +68,9 @@ class Quality(Callback):
         full_n: those of the full measure; 0 leaves it out at the end of a ``fit``.
         scores: of the full measure: fd, kd, is, prdc.
         seed: of the samples.
+        best_by: what the best proxy, and with it `best.ckpt`, is chosen by: fd (the lowest), or precision, recall,
+            density, coverage or modes/score (the highest; of equals the lowest fd). None is modes/score for points
+            whose modes are known, since fd sees only their mean and covariance, else fd.
         features: see `zoo.metrics.features`; any module that maps images (N, C, H, W) to (N, ...) will do, and gives S
             its attribute `name`, else its class in snake case. None takes the small classifier of the data, else
             pixels averaged to 8x8; points are their own features.
@@ -75,12 +80,14 @@ class Quality(Callback):
         score_name: its key, ``fd/S``.
         score_kimg: when it was taken.
         recall: taken with it, of this ``fit``.
-        best_score: the lowest of a run; it and the last score are kept in checkpoints.
+        chosen_name: the key of what `best_by` names.
+        best_score: that of the best proxy of a run; it and the last score are kept in checkpoints.
         best_kimg: when that was taken.
         seconds: spent in measuring, of this ``fit``.
 
     Raises:
-        ValueError: `every_kimg` <= 0, `n` < 6 or an unknown score; before training, without a data module, with fewer
+        ValueError: `every_kimg` <= 0, `n` < 6, an unknown score or `best_by`; before training, modes/score for data
+            whose modes are not known, without a data module, with fewer
             than 6 images to compare; on ``validate`` and ``test``, with fewer images than features.
     """
 
@@ -92,20 +99,27 @@ class Quality(Callback):
         scores: Sequence[str] = SCORES,
         seed: int = 0,
         features: nn.Module | None = None,
+        best_by: str | None = None,
     ) -> None:
         if n < LEAST:
             raise ValueError(f"Quality: n must be at least {LEAST}, got {n}")
+        if best_by not in (None, *_CHOICES):
+            raise ValueError(f"Quality: best_by: {best_by!r} is not one of {', '.join(_CHOICES)}")
+        self.best_by = best_by
         self.n, self.full_n, self.scores, self.seed = n, full_n, tuple(scores), seed
         self.features = None if features is None else as_extractor(features)
         own = (self.features or PixelFeatures()).name
         check_scores(self.scores, own if self.features is not None else INCEPTION)
-        self.score_name = score_name("fd", own)
+        self.score_name = self.chosen_name = score_name("fd", own)
         self.score: float | None = None
         self.score_kimg: float | None = None
         self.recall: float | None = None
         self.best_score: float | None = None
         self.best_kimg: float | None = None
         self._full_kimg: float | None = None
+        self._best_rank: tuple[str, float, float] | None = None  # what it is chosen by; the lowest is the best
+        self._scores: dict[str, float] = {}  # the last
+        self._modes_of = 0  # how many modes the data are known to have
         self.seconds = 0.0
         self._floor = math.nan
         self._in_full = False
@@ -133,7 +147,11 @@ class Quality(Callback):
         if self.score is None:
             return f"{self.score_name}: not measured yet"
         line = f"{self.score_name} {self.score:.4g} at {self.score_kimg:g} kimg"
-        if self.best_score is not None:
+        if self._modes_of:
+            line += f", {', '.join(self._mode_words())}"
+        if self._best_rank is not None and self.chosen_name != self.score_name:
+            line += f", best by {self.chosen_name} {-self._best_rank[1]:.4g} at {self.best_kimg:g} kimg"
+        elif self.best_score is not None:
             line += f", best {self.best_score:.4g} at {self.best_kimg:g} kimg"
         if self.recall is not None:
             line += f", recall {self.recall:.2f} (1 is best: the share of real images among the samples)"
@@ -193,6 +211,7 @@ class Quality(Callback):
         held_out, training = (self._images(trainer, split, self.n) for split in ("val", "train"))
         self._proxy = self._evaluation(trainer, module, held_out, "val", self.n, ("fd", "prdc"))
         self.score_name = self._proxy.score_name
+        self._choose(getattr(trainer.datamodule, "centres", None))  # type: ignore[attr-defined]
         available = len(self._images(trainer, "val", self.full_n)) if self.full_n else 0
         self._in_full = available > self._proxy.dim
         if self.full_n and not self._in_full:
@@ -260,16 +279,47 @@ class Quality(Callback):
             measured.scores.update(once or {})
             self.score, self.score_kimg = measured.scores[self.score_name], gan.kimg
             self.recall = measured.scores.get(f"recall/{self._suffix}")
-            if self.score < (math.inf if self.best_score is None else self.best_score):
-                self.best_score, self.best_kimg = self.score, gan.kimg
+            self._scores = measured.scores
+            rank = (self.chosen_name, self.to_minimise, self.score)
+            if rank < (self._best_rank or (self.chosen_name, math.inf, math.inf)):
+                self._best_rank, self.best_score, self.best_kimg = rank, self.score, gan.kimg
                 measured.scores[f"best/{self.score_name}"] = self.score
             self._publish(trainer, gan, measured, "")
             say(trainer, self._row(gan.kimg, measured.scores))
+
+    @property
+    def to_minimise(self) -> float:
+        """The last value of what `best_by` names, negated where higher is better."""
+        if self.chosen_name == self.score_name:
+            return math.nan if self.score is None else self.score
+        return -self._scores.get(self.chosen_name, math.nan)
+
+    def _choose(self, centres: Tensor | None) -> None:
+        """What the best is chosen by on these data; a best that was chosen by something else is forgotten."""
+        self._modes_of = 0 if centres is None else len(centres)
+        by = self.best_by or (_MODES if self._modes_of else "fd")
+        if by == _MODES and not self._modes_of:
+            raise ValueError(
+                f"Quality: best_by: {_MODES} needs points whose modes are known, as those of ring and grid"
+            )
+        self.chosen_name = by if by == _MODES else self.score_name if by == "fd" else f"{by}/{self._suffix}"
+        if self.best_score is not None and self._best_rank is None:  # of a checkpoint that has no rank
+            self._best_rank = (self.score_name, self.best_score, self.best_score)
+        if self._best_rank is not None and self._best_rank[0] != self.chosen_name:
+            self._best_rank = self.best_score = self.best_kimg = None
+
+    def _mode_words(self) -> list[str]:
+        """Modes that are populated, and the share of good samples, in the last proxy; nothing where none are known."""
+        if not self._modes_of or "modes/populated" not in self._scores:
+            return []
+        populated, good = (self._scores[f"modes/{name}"] for name in ("populated", "high_quality"))
+        return [f"modes {populated:g} of {self._modes_of}", f"good samples {good:.0%}"]
 
     def _row(self, kimg: float, scores: dict[str, float]) -> str:
         """The scores of a proxy in one line."""
         shown = [(self.score_name, scores[self.score_name]), *((k, scores.get(f"{k}/{self._suffix}")) for k in _SHOWN)]
         words = [f"{name} {value:.4g}" for name, value in shown if value is not None]
+        words += self._mode_words()
         return f"{kimg:>9g} kimg  {'  '.join(words)}{'  (best)' if self.best_kimg == kimg else ''}"
 
     @property

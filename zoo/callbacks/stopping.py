@@ -12,14 +12,16 @@ from zoo.run.trainer import find, say
 
 
 class EarlyStopping(Callback):
-    """Ends the fit after `patience` measurements of :class:`Quality` in a row without a lower score.
+    """Ends the fit after `patience` measurements of :class:`Quality` in a row that do not improve on the best.
+
+    What improves is what `quality.best_by` names: the score, lower, or for points with known modes modes/score, higher.
 
     It counts measurements, one every `quality.every_kimg`. Lightning's own callback of this name looks at every epoch,
     and counts an old score again. A NaN is no improvement. The count is in checkpoints.
 
     Args:
         patience: measurements, at least 1.
-        min_delta: by how much a score must be lower to count, at least 0.
+        min_delta: by how much it must improve to count, at least 0.
 
     Attributes:
         reason: why it ended the fit, for run.json; None if it did not.
@@ -56,13 +58,15 @@ class EarlyStopping(Callback):
         if quality is None or quality.score is None or quality.score_kimg in (None, self._seen):
             return
         self._seen = float(quality.score_kimg)
-        if quality.score < self._best - self.min_delta:
-            self._best, self._waited = quality.score, 0
+        if quality.to_minimise < self._best - self.min_delta:
+            self._best, self._waited = quality.to_minimise, 0
             return
         self._waited += 1
         if self._waited >= self.patience:
+            lower = quality.chosen_name == quality.score_name
             self.reason = (
-                f"{quality.score_name} did not fall below {self._best:.4g} in {self._waited} measurements, "
+                f"{quality.chosen_name} did not {'fall below' if lower else 'rise above'} "
+                f"{self._best if lower else -self._best:.4g} in {self._waited} measurements, "
                 f"the last at {self._seen:g} kimg"
             )
             trainer.should_stop = True

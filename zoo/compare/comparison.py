@@ -101,7 +101,13 @@ class Section:
 
     @cached_property
     def headlines(self) -> list[Measure]:
-        """The measures that order variants: one, unless runs were measured in different ways."""
+        """The measures that order variants: one, unless runs were measured in different ways.
+
+        That of modes where every run has it, else the Fréchet distance.
+        """
+        modes = [measure for measure in self.measures if measure.key == "modes/score"]
+        if modes and all(any(m in found for m in modes) for v in self.variants for found in v.scores):
+            return modes
         return [measure for measure in self.measures if measure.distance] or self.measures[:1]
 
     def matrix(self, measure: Measure, when: When) -> Matrix:

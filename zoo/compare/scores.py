@@ -16,6 +16,7 @@ KINDS = {
     "coverage": ("coverage", False), "modes/covered": ("modes covered", False),
     "modes/populated": ("modes populated", False), "modes/high_quality": ("share near a mode", False),
     "modes/missing": ("modes missing", True), "modes/kl": ("KL divergence of modes", True),
+    "modes/score": ("share near a mode times evenness of modes", False),
 }  # fmt: skip
 FULL = "full/"
 

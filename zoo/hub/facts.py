@@ -67,8 +67,8 @@ def scores(run: Path, kimg: float) -> dict[str, Any] | None:
     """What was measured of a run until `kimg`, as the rows of its `scores.jsonl`; None if nothing was.
 
     Returns:
-        ``name``, the score, as "fd/fashion-cnn"; ``final``, the cheap measurement at `kimg` itself; ``best``, that of
-        the lowest score; and ``full``, the full measurement at `kimg`. The last three are null where there is none.
+        ``name``, the score, as "fd/fashion-cnn"; ``final``, the cheap measurement at `kimg` itself; ``best``, the
+        best one; and ``full``, the full measurement at `kimg`. The last three are null where there is none.
     """
     rows = [row for row in _rows(run / "scores.jsonl") if row["kimg"] <= kimg]
     if not rows:
@@ -79,10 +79,11 @@ def scores(run: Path, kimg: float) -> dict[str, Any] | None:
     cheap = [row for row in rows if name in row["scores"]]
     full = [row for row in rows if f"full/{name}" in row["scores"]]
     measured = [row for row in cheap if math.isfinite(decode(row["scores"][name]))]
+    lowest = min(measured, key=lambda row: row["scores"][name], default=None)
     return {
         "name": name,
         "final": _at(kimg, cheap),
-        "best": min(measured, key=lambda row: row["scores"][name], default=None),
+        "best": next((row for row in reversed(measured) if f"best/{name}" in row["scores"]), lowest),
         "full": _at(kimg, full),
     }
 

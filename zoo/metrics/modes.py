@@ -23,6 +23,9 @@ class ModeCoverage(NamedTuple):
     kl: float
     """KL divergence in nats of the high-quality points' histogram from the uniform one: 0 when all
     modes get the same, log K when one gets all; NaN without a high-quality point."""
+    score: float
+    """high_quality · exp(-kl), 0..1: 1 when all points are good and all modes get the same, 1/K when one mode gets
+    all, 0 without a high-quality point."""
 
 
 def mode_coverage(
@@ -52,11 +55,14 @@ def mode_coverage(
     good = nearest[distance <= radius * sigma]
     counts = torch.bincount(good, minlength=len(centres))
     share = counts.double() / counts.sum()
+    high_quality = len(good) / len(points)
+    kl = math.log(len(centres)) + torch.special.xlogy(share, share).sum().item()
     return ModeCoverage(
         covered=int((counts >= 1).sum()),
         populated=int((counts >= enough).sum()),
-        high_quality=len(good) / len(points),
-        kl=math.log(len(centres)) + torch.special.xlogy(share, share).sum().item(),
+        high_quality=high_quality,
+        kl=kl,
+        score=high_quality * math.exp(-kl) if len(good) else 0.0,
     )
 
 

@@ -22,6 +22,7 @@ from zoo.types import Output, Turn, total
 from zoo.variants.mdgan import MDGAN
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.regularized_gan import RegularizedGAN
+from zoo.variants.veegan import VEEGAN
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +46,14 @@ def mdgan(**kwargs) -> MDGAN:
 
 
 class Matrix(nn.Module):
-    """z (N, 2) -> z W, a generator or an encoder of points; W = 1 inverts itself."""
+    """z (N, size) -> z W, a generator or an encoder of points; W = 1 inverts itself."""
 
-    latent_dim, num_classes = 2, None
+    num_classes = None
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, size: int = 2) -> None:
         super().__init__()
-        self.w = nn.Parameter(scale * torch.eye(2))
+        self.latent_dim = size
+        self.w = nn.Parameter(scale * torch.eye(size))
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.w
@@ -192,6 +194,54 @@ def test_it_can_be_unrolled() -> None:
     trainer = fit(gan, points(2))
     assert trainer.global_step == 2
     assert gan.latest["loss/g/reconstruction"] > 0
+
+
+# VEEGAN.
+
+
+class Pair(nn.Module):
+    """score = 3x + 5z, of numbers."""
+
+    paired, latent_dim = True, 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([3.0, 5.0]))
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return torch.cat([x, z], dim=1) @ self.w
+
+
+def test_veegan_s_reconstructor_learns_from_z_alone() -> None:
+    """G(z) = 2z and F(x) = x/4, so F(G(z)) = z/2: L_G,F = -E(6z + 5z) + E z²/4.
+
+    d/df of E(z - 2fz)² is -2 E z² at f = 1/4; d/dg of -E(3gz + 5z) + E(z - gz/4)² is -3 E z - E z²/4 at g = 2.
+    """
+    gan = VEEGAN(Matrix(2.0, size=1), Pair(), Matrix(0.25, size=1))
+    batch = gan.deal((torch.tensor([[1.0], [2.0], [5.0]]),), graph=True)
+    mean, square = batch.z.mean().item(), batch.z.square().mean().item()
+    critic = gan.bind(batch)
+    terms = gan.g_turn(critic, batch)
+    assert terms["adversarial"].item() == pytest.approx(-11 * mean, rel=1e-5)
+    assert terms["reconstruction"].item() == pytest.approx(square / 4, rel=1e-5)
+    (of_f,) = gradients(total(terms), gan.encoder)
+    (of_g,) = gradients(total(terms), gan.generator)
+    assert of_f.item() == pytest.approx(-2 * square, rel=1e-5)
+    assert of_g.item() == pytest.approx(-3 * mean - square / 4, rel=1e-5)
+    # pairs (x, x/4) and (2z, z): scores 4.25x and 11z
+    gan.d_turn(critic, batch)
+    assert gan.outputs["d"]["real"].score.tolist() == pytest.approx([4.25, 8.5, 21.25])
+    assert gan.outputs["d"]["fake"].score.tolist() == pytest.approx((11 * batch.z[:, 0]).tolist(), rel=1e-5)
+
+
+def test_veegan_s_players_and_refusals() -> None:
+    assert list(VEEGAN(Matrix(size=1), Pair(), Matrix(size=1)).players()) == ["d", "g"]
+    with pytest.raises(ValueError, match="VEEGAN: its encoder returns one z for each x"):
+        VEEGAN(*networks()[:1], PairDiscriminator((2,), 6), encoder(stochastic=True))
+    with pytest.raises(ValueError, match="VEEGAN: the discriminator's latent_dim is 5, the generator's 6"):
+        VEEGAN(*networks()[:1], PairDiscriminator((2,), 5), encoder())
+    with pytest.raises(ValueError, match=r"VEEGAN: .* gradient penalty have no z"):
+        VEEGAN(*networks()[:1], PairDiscriminator((2,), 6), encoder(), stabilizers=[GradientPenalty()])
 
 
 # MDGAN.

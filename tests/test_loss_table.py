@@ -26,6 +26,7 @@ from zoo.variants.regularized_gan import RegularizedGAN
 from zoo.variants.relativistic_gan import RelativisticGAN
 from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.vae_gan import VAEGAN
+from zoo.variants.veegan import VEEGAN
 from zoo.variants.wgan import WGAN
 from zoo.variants.wgan_gp import WGANGP
 
@@ -130,6 +131,7 @@ TABLE = {
     ),
 }
 # these play the same losses on other scores
+TABLE[VEEGAN] = (*TABLE[NSGAN][:1], 0.0, *TABLE[NSGAN][2:4], [-1 / 2, -1 / 2])  # -½(-ln 3 + ln 3)
 TABLE |= dict.fromkeys((RegularizedGAN, MDGAN, ALI), TABLE[NSGAN]) | {VAEGAN: TABLE[MinimaxGAN]}
 
 

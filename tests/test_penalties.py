@@ -5,9 +5,11 @@ import torch
 from torch import Tensor
 
 from tests.games import fit, networks, points, score
+from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.noise import Noise
 from zoo.penalties import gradient_norm, norm_penalty, penalty_points
-from zoo.stabilizers import GradientPenalty, InstanceNoise, SpectralNorm
+from zoo.stabilizers import GradientPenalty, InstanceNoise, MinibatchDiscrimination, SpectralNorm
+from zoo.stabilizers.penalty import finite_difference
 from zoo.variants.nsgan import NSGAN
 
 DOUBLE = torch.float64
@@ -94,6 +96,64 @@ def test_r1_on_a_quadratic_critic() -> None:
         value = penalty.d_terms(critic, batch, None, None)["gradient_penalty"]
         expected = 0.05 * 4 * getattr(batch, of).square().sum(1).mean()
         torch.testing.assert_close(value, expected)
+
+
+def bent(x: Tensor) -> Tensor:
+    return torch.tanh(x[:, 0] + 2 * x[:, 1]) + x[:, 1] ** 3
+
+
+def test_a_finite_difference_becomes_the_squared_slope_as_its_step_vanishes() -> None:
+    """With ε given it tends to (ε·∇D)², by D's second derivative in proportion to s; over many ε to ‖∇D‖²."""
+    x = torch.tensor([[0.3, -0.2], [-1.0, 0.5]], dtype=DOUBLE)
+    epsilon = Noise(0).normal(2, 2, dtype=DOUBLE)
+    slope = 1 - torch.tanh(x[:, 0] + 2 * x[:, 1]).square()
+    gradient = torch.stack([slope, 2 * slope + 3 * x[:, 1] ** 2], dim=1)
+    limit = (epsilon * gradient).sum(1).square()
+    steps = (1e-3, 1e-4, 1e-5)
+    errors = [(finite_difference(bent, x, s, Noise(0)) - limit).abs().max().item() for s in steps]
+    assert errors[0] > 1e-4
+    assert errors[1] / errors[0] == pytest.approx(0.1, rel=0.1)
+    assert errors[2] / errors[1] == pytest.approx(0.1, rel=0.1)
+    many = finite_difference(bent, x.repeat_interleave(100_000, 0), 1e-4, Noise(1)).view(2, -1)
+    exact = gradient_norm(bent, x).square()
+    torch.testing.assert_close(exact, gradient.square().sum(1))
+    # (ε·∇D)² has a variance of 2‖∇D‖⁴
+    assert ((many.mean(1) / exact - 1).abs() < 5 * (2 / 100_000) ** 0.5).all()
+
+
+def test_a_finite_difference_of_a_linear_critic_is_exact_under_noise_that_both_passes_share() -> None:
+    own = [
+        InstanceNoise(until_kimg=1, sigma=5.0),
+        GradientPenalty(0.3, where="real", target="zero", estimate="finite_difference", step=0.1),
+    ]
+    torch.manual_seed(0)
+    g, d = MLPGenerator((2,), latent_dim=3, width=4), MLPDiscriminator((2,), depth=0)
+    gan = NSGAN(g, d, stabilizers=own).double()
+    batch = gan.deal(points(1, dtype=DOUBLE)[0], graph=False)
+    gan.noise.begin(7)
+    value = own[1].d_terms(gan.bind(batch), batch, None, None)["gradient_penalty"]
+    gan.noise.begin(7)
+    epsilon = gan.noise.normal(8, 2, dtype=DOUBLE)
+    expected = 0.3 * (epsilon @ d.head.weight.detach()[0]).square().mean()
+    torch.testing.assert_close(value.detach(), expected)
+    assert torch.autograd.grad(value, d.head.weight)[0].abs().sum() > 0
+
+
+def test_a_finite_difference_needs_no_second_derivative_and_is_refused_elsewhere() -> None:
+    penalty = GradientPenalty(where="real", target="zero", estimate="finite_difference")
+    NSGAN(*networks(), stabilizers=[penalty], compile=True)
+    with pytest.raises(ValueError, match="compile cannot be used with GradientPenalty"):
+        NSGAN(*networks(), stabilizers=[GradientPenalty(where="real", target="zero")], compile=True)
+    with pytest.raises(ValueError, match="target zero; got target two_sided"):
+        GradientPenalty(estimate="finite_difference")
+    with pytest.raises(ValueError, match="unknown estimate 'forward'; choose from exact, finite_difference"):
+        GradientPenalty(estimate="forward")
+    with pytest.raises(ValueError, match="step must be above 0"):
+        GradientPenalty(target="zero", estimate="finite_difference", step=0.0)
+    with pytest.raises(ValueError, match="batch norm"):
+        NSGAN(*networks(d_norm="batch"), stabilizers=[penalty])
+    with pytest.raises(ValueError, match="a gradient penalty is per sample"):
+        NSGAN(*networks(), stabilizers=[penalty, MinibatchDiscrimination(3, 2)])
 
 
 def test_a_penalty_is_taken_at_the_clean_point() -> None:

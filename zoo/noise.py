@@ -64,6 +64,15 @@ class Noise:
         return self._mine(self._global(shape, dtype).uniform_(generator=self._next()), shape[0])
 
     @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Inside, draws as usual; what is drawn after it begins with the same draws again."""
+        before = self._draw
+        try:
+            yield
+        finally:
+            self._draw = before
+
+    @contextmanager
     def sharing(self, rows: int) -> Iterator[None]:
         """Inside, the first `rows` rows of each draw are the same on every rank, for a reference batch."""
         before, self._shared = self._shared, rows

@@ -21,7 +21,8 @@ class EncoderGAN(GAN):
         kwargs: the rest of `GAN`.
 
     Raises:
-        ValueError: for an encoder of the other kind, or of another latent_dim than the generator's.
+        ValueError: for an encoder of the other kind, or a latent_dim, of the encoder or of a discriminator of pairs,
+            that differs from the generator's.
     """
 
     encoder: nn.Module
@@ -40,4 +41,9 @@ class EncoderGAN(GAN):
         if encoder.latent_dim != self.latent_dim:
             raise ValueError(
                 f"{name}: the encoder's latent_dim is {encoder.latent_dim}, the generator's {self.latent_dim}"
+            )
+        if self.paired and discriminator.latent_dim != self.latent_dim:
+            raise ValueError(
+                f"{name}: the discriminator's latent_dim is {discriminator.latent_dim}, the generator's "
+                f"{self.latent_dim}"
             )

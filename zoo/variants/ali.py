@@ -8,7 +8,6 @@ the equilibrium q = p, and the encoder inverts the generator in distribution.
 """
 
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,19 +44,6 @@ class ALI(EncoderGAN):
     paired = True
     stochastic_encoder = True
     log_loss = True
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        encoder: nn.Module,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(generator, discriminator, encoder, **kwargs)
-        if discriminator.latent_dim != self.latent_dim:
-            raise ValueError(
-                f"ALI: the discriminator's latent_dim is {discriminator.latent_dim}, the generator's {self.latent_dim}"
-            )
 
     @staticmethod
     def d_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One measurement of a GAN: samples against real images, in a space of features."""
+"""Compare samples of a GAN with real images, in a space of features."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Measured(NamedTuple):
 
 
 class Evaluation:
-    """Compares a GAN with real images, as often as it is called.
+    """Scores a GAN against real images at each call.
 
     Samples are `gan.sample(n, seed=seed)`, made in parts, each rank a share of them; every rank gets the same scores.
     A conditional GAN makes each class as often as it stands in `labels`.
@@ -47,7 +47,7 @@ class Evaluation:
         scores: of `zoo.metrics.scores.SCORES`.
         seed: of the samples.
         modes: what counts the modes of samples, where they are known.
-        strict: refuse fewer images or samples than features, which no covariance of theirs is worth anything with.
+        strict: refuse fewer images or samples than features: their covariance would be singular.
         device: where the extractor works.
 
     Raises:
@@ -56,19 +56,10 @@ class Evaluation:
     """
 
     def __init__(
-        self,
-        extractor: Extractor,
-        images: Tensor,
-        split: str,
-        *,
-        n: int,
-        scores: Iterable[str],
-        labels: Tensor | None = None,
-        seed: int = 0,
-        modes: Modes | None = None,
-        strict: bool = False,
+        self, extractor: Extractor, images: Tensor, split: str, *, n: int, scores: Iterable[str],
+        labels: Tensor | None = None, seed: int = 0, modes: Modes | None = None, strict: bool = False,
         device: torch.device | str = "cpu",
-    ) -> None:
+    ) -> None:  # fmt: skip
         if min(len(images), n) < LEAST:
             raise ValueError(f"there are {len(images)} {split} images and {n} samples, at least {LEAST} are needed")
         self.scores = check_scores(scores, extractor.name)
@@ -119,17 +110,11 @@ class Evaluation:
 
     def _facts(self, gan: GAN) -> dict[str, Any]:
         return {
-            "kimg": gan.kimg,
-            "extractor": self.extractor.name,
-            "fingerprint": self.extractor.fingerprint,
-            "preprocessing": self.extractor.resize,
-            "n_real": len(self.real.features),
-            "n_fake": self.n,
-            "split": self.split,
-            "seed": self.seed,
-            "ema": getattr(gan, "generator_ema", None) is not None,
+            "kimg": gan.kimg, "extractor": self.extractor.name, "fingerprint": self.extractor.fingerprint,
+            "preprocessing": self.extractor.resize, "n_real": len(self.real.features), "n_fake": self.n,
+            "split": self.split, "seed": self.seed, "ema": getattr(gan, "generator_ema", None) is not None,
             "fewer_samples_than_features": self.deficient,
-        }
+        }  # fmt: skip
 
 
 def own_extractor(data: Any, images: Tensor) -> Extractor:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
@@ -27,11 +25,10 @@ _BAR_WITHOUT_TOTAL = "{desc} {n:.4g} kimg [{elapsed}{postfix}]"
 
 
 class Progress(ProgressBar):
-    """A line about the run when training starts, then one bar over all of it, in kimg.
+    """A line about the run when training starts, then one bar over all of it, in kimg; validation shows nothing.
 
-    The bar has the images per second and the last losses, as far as the terminal is wide enough. Losses are read from
-    the device only when it is drawn. In a notebook it is a notebook's bar; where stderr is neither, plain lines are
-    printed instead. Validation shows nothing.
+    The bar has the images per second and the last losses, which are read from the device only when it is drawn. In a
+    notebook it is a notebook's bar; where stderr is neither that nor a terminal, plain lines are printed instead.
 
     Args:
         refresh_seconds: between two drawings; None is 1 on a terminal and 30 elsewhere.
@@ -47,10 +44,6 @@ class Progress(ProgressBar):
         """Show nothing."""
         self._enabled = False
 
-    def enable(self) -> None:
-        """Show it again."""
-        self._enabled = True
-
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print above the bar."""
         with tqdm.external_write_mode():
@@ -64,19 +57,14 @@ class Progress(ProgressBar):
         gan = cast("GAN", pl_module)
         say(trainer, _introduction(trainer, gan, folder))
         drawn = sys.stderr.isatty() or in_notebook()
-        usual = 1.0 if drawn else 30.0
-        self._interval = usual if self.refresh_seconds is None else self.refresh_seconds
-        self._drawn = self._began = time.monotonic()
-        self._images = gan.images
+        self._interval = (1.0 if drawn else 30.0) if self.refresh_seconds is None else self.refresh_seconds
+        self._drawn, self._images = time.monotonic(), gan.images
         if drawn:
             total = self._total(trainer, gan)
             self._bar = tqdm(
-                desc=type(gan).__name__,
-                initial=round(gan.kimg, 3),
-                total=total,
+                desc=type(gan).__name__, initial=round(gan.kimg, 3), total=total, dynamic_ncols=True,
                 bar_format=_BAR_WITHOUT_TOTAL if total is None else _BAR,
-                dynamic_ncols=True,
-            )
+            )  # fmt: skip
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Draw it again, if that is long ago."""
@@ -97,7 +85,7 @@ class Progress(ProgressBar):
         now = time.monotonic()
         speed = (gan.images - self._images) / max(now - self._drawn, 1e-9)
         self._drawn, self._images = now, gan.images
-        losses = {k: float(v) for k, v in gan.latest.items() if _is_total(k)}
+        losses = {k: float(v) for k, v in gan.latest.items() if k.startswith("loss/") and k.count("/") == 1}
         total = self._total(trainer, gan)
         if self._bar is None:
             line = " ".join(f"{k} {v:.3g}" for k, v in losses.items())
@@ -110,7 +98,7 @@ class Progress(ProgressBar):
         bar.total = total
         bar.n = round(gan.kimg if total is None else min(gan.kimg, total), 3)
         words = [f"{speed:.0f} img/s", *(f"{k.removeprefix('loss/')} {v:.3g}" for k, v in losses.items())]
-        bar.set_postfix_str(_fitting(words, len(bar.format_meter(**bar.format_dict | {"ncols": None, "postfix": ""}))))
+        bar.set_postfix_str(", ".join(words))
 
     def _total(self, trainer: Trainer, gan: GAN) -> float | None:
         """In kimg: the budget, else what the epochs or steps come to at the usual batch size."""
@@ -126,23 +114,6 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def _is_total(name: str) -> bool:
-    """Whether this is a player's whole loss, "loss/d", and not a part of it, "loss/d/penalty"."""
-    return name.startswith("loss/") and name.count("/") == 1
-
-
-def _fitting(words: Iterable[str], taken: int) -> str:
-    """As many of the words as fit beside a line of `taken` columns, in which tqdm counts ten for the bar itself."""
-    room = shutil.get_terminal_size().columns - taken
-    shown = ""
-    for word in words:
-        longer = f"{shown}, {word}" if shown else word
-        if len(longer) + 2 > room:
-            break
-        shown = longer
-    return shown
 
 
 def _introduction(trainer: Trainer, gan: GAN, folder: Path) -> str:

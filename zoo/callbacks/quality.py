@@ -1,4 +1,4 @@
-"""What a run is worth: a cheap measure of sample quality while a GAN trains, and a full one at its end."""
+"""Measure sample quality: a cheap proxy while a GAN trains, the full scores at its end."""
 
 from __future__ import annotations
 
@@ -38,29 +38,25 @@ _CHOICES = ("fd", "precision", "recall", "density", "coverage", _MODES)
 class Quality(Callback):
     """Compares generated samples with held-out images, in a space of features.
 
-    Before a run's first batch and every `every_kimg` it takes a *proxy*, of `n` samples and `n` validation images.
-    With S the name of the features:
+    A *proxy*, of `n` samples and `n` validation images, is taken before a run's first batch and every `every_kimg`.
+    With S the name of the features it has:
 
-    - ``fd/S``: the Fréchet distance, the *score*; lower is better. It is an FID only in the features of Inception v3,
-      where it is called ``fid``, and only means something beside others at the same S and n.
+    - ``fd/S``: the Fréchet distance, the *score*; lower is better. Scores compare only at the same S and n. In the
+      features of Inception v3 it is an FID and called ``fid``.
     - ``fd/S_real``: the same of `n` training images, logged once: what a perfect generator gets.
     - ``precision/S``, ``recall/S``, ``density/S``, ``coverage/S``: see :mod:`zoo.metrics`.
     - ``modes/...``: only where the data module knows its modes.
     - ``best/fd/S``: the score of the best proxy so far, by `best_by`, logged when there is a better one.
 
-    At the end of a run of at least `full_n` images, and on ``validate`` and ``test``, it takes the *full* measure:
-    up to `full_n` validation (test: test) images and as many samples, all of `scores`; the same names under ``full/``.
-    Where there are fewer images than that, there are as many samples as images, but no fewer than `n`; where there are
-    fewer than features, a ``fit`` does without it and says so, and the others refuse. A run's folder gets every
-    measurement with all that it depends on, a line each, in `scores.jsonl`.
+    The *full* measure, under ``full/``, is taken at the end of a run of at least `full_n` images, and on ``validate``
+    and ``test``: all of `scores`, of up to `full_n` validation (test: test) images and as many samples, at least `n`.
+    With fewer images than features a ``fit`` goes without it and says so; ``validate`` and ``test`` refuse.
 
-    All are in ``trainer.callback_metrics``, to be monitored from the first batch on; between two measurements they
-    stand still, which the patience of ``EarlyStopping`` counts as no progress. Samples that are not finite make every
-    value NaN, with a warning; NaN is never the best.
-
-    Neither the global random states nor the module are touched: the latents are those of ``gan.sample(n, seed=seed)``,
-    the same every time; a conditional GAN makes each class as often as the compared split holds it. Ranks share the
-    samples and get the scores of all. The averaged generator is measured where there is one.
+    Every measurement and its conditions are a line of `scores.jsonl` in the run's folder, and all values are in
+    ``trainer.callback_metrics`` from the first batch on. Samples that are not finite make every value NaN, with a
+    warning; NaN is never the best. The latents are those of ``gan.sample(n, seed=seed)``; a conditional GAN makes each
+    class as often as the compared split holds it. Ranks share the samples. The averaged generator is measured where
+    there is one. Neither the global random states nor the module change.
 
     Args:
         every_kimg: thousands of real images between proxies.
@@ -92,15 +88,9 @@ class Quality(Callback):
     """
 
     def __init__(
-        self,
-        every_kimg: float = 20,
-        n: int = 1000,
-        full_n: int = 10_000,
-        scores: Sequence[str] = SCORES,
-        seed: int = 0,
-        features: nn.Module | None = None,
-        best_by: str | None = None,
-    ) -> None:
+        self, every_kimg: float = 20, n: int = 1000, full_n: int = 10_000, scores: Sequence[str] = SCORES,
+        seed: int = 0, features: nn.Module | None = None, best_by: str | None = None,
+    ) -> None:  # fmt: skip
         if n < LEAST:
             raise ValueError(f"Quality: n must be at least {LEAST}, got {n}")
         if best_by not in (None, *_CHOICES):
@@ -247,15 +237,9 @@ class Quality(Callback):
         return self._evaluation(trainer, module, images, split, max(len(images), self.n), self.scores, strict=True)
 
     def _evaluation(
-        self,
-        trainer: Trainer,
-        module: LightningModule,
-        images: Tensor,
-        split: str,
-        n: int,
-        scores: Sequence[str],
+        self, trainer: Trainer, module: LightningModule, images: Tensor, split: str, n: int, scores: Sequence[str],
         strict: bool = False,
-    ) -> Evaluation:
+    ) -> Evaluation:  # fmt: skip
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         extractor = self.features or own_extractor(data, images)
         try:

@@ -1,4 +1,4 @@
-"""What was run, on what, and what came of it."""
+"""The file `run.json`: the command, the versions and the result of a run."""
 
 from __future__ import annotations
 
@@ -102,8 +102,7 @@ class RunRecord(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the result."""
-        gan = cast("GAN", pl_module)
-        self._write(trainer, gan, "finished")
+        self._write(trainer, cast("GAN", pl_module), "finished")
         self._finished = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -112,7 +111,7 @@ class RunRecord(Callback):
             self._next(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write why there is no more."""
+        """Record the failure in run.json."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         self._stop()
@@ -140,66 +139,43 @@ class RunRecord(Callback):
     def _gather(self, trainer: Trainer) -> dict[str, Any]:
         seed = os.environ.get("PL_GLOBAL_SEED")  # where seed_everything leaves it
         device = trainer.strategy.root_device
-        on_gpu = device.type == "cuda"
         return {
-            "variant": self.variant,
-            "objective": type(trainer.lightning_module).__name__,
-            "dataset": self.dataset,
+            "variant": self.variant, "objective": type(trainer.lightning_module).__name__, "dataset": self.dataset,
             "seed": None if seed is None else int(seed),
             "versions": {
-                "python": platform.python_version(),
-                "torch": str(torch.__version__),
-                "lightning": lightning.__version__,
-                "zoo": __version__,
+                "python": platform.python_version(), "torch": str(torch.__version__),
+                "lightning": lightning.__version__, "zoo": __version__,
             },
-            "git": _git(CHECKOUT),
-            "command": command(),
-            "job": slurm.job(),
-            "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+            "git": _git(CHECKOUT), "command": command(), "job": slurm.job(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "ranks": trainer.world_size,
-        }
+        }  # fmt: skip
 
     def _result(self, trainer: Trainer, gan: GAN) -> dict[str, Any]:
         quality = find(trainer, Quality)
-        score = None
-        if quality is not None:
-            score = {
-                "name": quality.score_name,
-                "last": encode(quality.score),
-                "last_kimg": quality.score_kimg,
-                "best": quality.best_score,
-                "best_kimg": quality.best_kimg,
-            }
+        score = quality and {
+            "name": quality.score_name, "last": encode(quality.score), "last_kimg": quality.score_kimg,
+            "best": quality.best_score, "best_kimg": quality.best_kimg,
+        }  # fmt: skip
         seconds = self._trained()
         return {
-            "kimg": gan.kimg,
-            "steps": gan.steps,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(gan.images / seconds, 1) if seconds else None,
-            "score": score,
+            "kimg": gan.kimg, "steps": gan.steps, "seconds": round(seconds, 3),
+            "images_per_second": round(gan.images / seconds, 1) if seconds else None, "score": score,
             "metrics": {k: encode(v) for k, v in trainer.callback_metrics.items() if k != KIMG},
             "checkpoints": [name for name in (LAST, BEST) if (self.run_dir / name).is_file()],
-        }
-
-    def _diagnosis(self, trainer: Trainer) -> list[dict[str, Any]] | None:
-        diagnostics = find(trainer, Diagnostics)
-        return None if diagnostics is None else [found._asdict() for found in diagnostics.history.findings]
+        }  # fmt: skip
 
     def _write(self, trainer: Trainer, gan: GAN, status: str, error: str | None = None) -> None:
         if not trainer.is_global_zero or leaves_nothing(trainer):
             return
         self._facts = self._facts or self._gather(trainer)
+        diagnostics, stopping = find(trainer, Diagnostics), find(trainer, EarlyStopping)
         record = {
-            **self._facts,
-            "wandb_id": self._wandb_id,
-            "started": self._started or _now(),
-            "ended": None if status == "running" else _now(),
-            "status": status,
-            "error": error,
-            "stopped": stopping.reason if (stopping := find(trainer, EarlyStopping)) else None,
-            "result": self._result(trainer, gan),
-            "diagnosis": self._diagnosis(trainer),
-        }
+            **self._facts, "wandb_id": self._wandb_id, "started": self._started or _now(),
+            "ended": None if status == "running" else _now(), "status": status, "error": error,
+            "stopped": stopping and stopping.reason, "result": self._result(trainer, gan),
+            "diagnosis": diagnostics and [found._asdict() for found in diagnostics.history.findings],
+        }  # fmt: skip
         put(json.dumps(record, indent=2, allow_nan=False).encode(), self.run_dir / "run.json")
 
     def _next(self, trainer: Trainer) -> None:

@@ -145,7 +145,6 @@ class Terminal(io.StringIO):
 def test_progress_on_a_terminal_is_one_bar_in_kimg(columns: int, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("sys.stderr", screen := Terminal())
     monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("LINES", "24")  # tqdm asks for both
     fit(tmp_path, Budget(0.45), Progress(refresh_seconds=0), epochs=-1)
     introduction, _, shown = screen.getvalue().partition("\n")
     assert introduction == f"Counter · D 0.001k parameters · cpu · {tmp_path}"

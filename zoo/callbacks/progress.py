@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -62,7 +63,7 @@ class Progress(ProgressBar):
         if drawn:
             total = self._total(trainer, gan)
             self._bar = tqdm(
-                desc=type(gan).__name__, initial=round(gan.kimg, 3), total=total, dynamic_ncols=True,
+                desc=type(gan).__name__, initial=round(gan.kimg, 3), total=total, dynamic_ncols=in_notebook(),
                 bar_format=_BAR_WITHOUT_TOTAL if total is None else _BAR,
             )  # fmt: skip
 
@@ -95,7 +96,7 @@ class Progress(ProgressBar):
         bar = self._bar
         if total is not None and bar.total is None:
             bar.bar_format = _BAR
-        bar.total = total
+        bar.total, bar.ncols = total, shutil.get_terminal_size().columns
         bar.n = round(gan.kimg if total is None else min(gan.kimg, total), 3)
         words = [f"{speed:.0f} img/s", *(f"{k.removeprefix('loss/')} {v:.3g}" for k, v in losses.items())]
         bar.set_postfix_str(", ".join(words))

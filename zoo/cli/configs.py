@@ -1,6 +1,6 @@
-"""Look at configuration files before the parser does, to say in which file and line a mistake stands.
+"""Configuration files: found by name, and checked before the parser reads them.
 
-The parser names no file, and takes an unknown key without complaint where its section is empty.
+The parser names no file in its errors, and accepts an unknown key where its section is empty.
 """
 
 import difflib
@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice, pairwise, takewhile
 from pathlib import Path
@@ -151,13 +152,12 @@ def check_files(files: Iterable[Path], options: Iterable[str]) -> None:
     """
     options = set(options)
     chosen: dict[str, str] = {}
-    for file in files:
-        if file.is_file():
-            tree = read_file(file)
-            for message in _mistakes(tree, "", options, chosen):
-                raise ValueError(f"{file}: {message}")
-            if not tree:
-                raise ValueError(f"{file}: has no keys; leave it out")
+    for file in filter(Path.is_file, files):
+        tree = read_file(file)
+        for message in _mistakes(tree, "", options, chosen):
+            raise ValueError(f"{file}: {message}")
+        if not tree:
+            raise ValueError(f"{file}: has no keys; leave it out")
 
 
 def settings(key: str, words: Sequence[str]) -> list[tuple[str, Any]]:
@@ -172,10 +172,8 @@ def settings(key: str, words: Sequence[str]) -> list[tuple[str, Any]]:
         option, equals, value = word.partition("=")
         if word.startswith("--") and _ends_with(option.lstrip("-"), key):
             found.append((option.lstrip("-"), value if equals else after))
-    for file in config_files(words):
-        if file.is_file():
-            tree = read_file(file)
-            found += [(f"{file}: {path}", value) for path, value in entries(tree, "") if _ends_with(path, key)]
+    for file in filter(Path.is_file, config_files(words)):
+        found += [(f"{file}: {path}", value) for path, value in entries(read_file(file), "") if _ends_with(path, key)]
     return found
 
 
@@ -205,7 +203,7 @@ def refuse_impossible(value: Any, place: str) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML, but that a key must not stand twice in one place."""
+    """YAML that refuses a key that stands twice in one place."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -220,7 +218,16 @@ class _Loader(yaml.SafeLoader):
 def read_file(file: Path) -> dict[str, Any]:
     """The keys of a YAML file; ValueError, with the file and the line, for what has none."""
     try:
-        tree = yaml.load(file.read_text("utf-8"), _Loader)
+        text = file.read_text("utf-8")
+    except ValueError as error:
+        raise ValueError(f"{file}: this is no YAML: {error}") from None
+    return renamed(_parsed(text, file))
+
+
+@lru_cache
+def _parsed(text: str, file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -231,7 +238,7 @@ def read_file(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: has no keys, but a {type(tree).__name__}")
     if sum(1 for _ in islice(entries(tree, ""), _MOST)) == _MOST:
         raise ValueError(f"{file}: its aliases would make more than {_MOST:,} entries")
-    return renamed(tree or {})
+    return tree or {}
 
 
 def entries(value: Any, place: str) -> Iterator[tuple[str, Any]]:
@@ -322,4 +329,4 @@ def _known(class_path: str | None) -> list[str]:
         found = find(class_path or "")
     except (ImportError, AttributeError, TypeError, ValueError):
         return []
-    return parameters_of(found) if isinstance(found, type) and not takes_any(found) else []
+    return list(parameters_of(found)) if isinstance(found, type) and not takes_any(found) else []

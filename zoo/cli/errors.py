@@ -181,8 +181,8 @@ def no_option(name: str, where: str, known: Iterable[str], owner: str = "", also
     return f"{where}{owner and owner + ' has '}no option {name!r}{meant}{among}"
 
 
-def parameters_of(cls: type[Any]) -> list[str]:
-    """Names that a class's constructor takes, through **kwargs of its bases too."""
+def parameters_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
+    """What a class's constructor takes, by name, through **kwargs of its bases too."""
     return _parameters(cls)[0]
 
 
@@ -191,16 +191,16 @@ def takes_any(cls: type[Any]) -> bool:
     return _parameters(cls)[1]
 
 
-def _parameters(cls: type[Any]) -> tuple[list[str], bool]:
-    names: dict[str, None] = {}
-    for base in cls.__mro__:
-        if "__init__" not in vars(base) or base is object:
-            continue
-        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        names |= {p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return list(names), False
-    return list(names), True
+def _parameters(cls: type[Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__[:-1]:
+        if "__init__" in vars(base):
+            own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+            named = {p.name: p for p in own if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+            found = {**named, **found}
+            if not any(p.kind is p.VAR_KEYWORD for p in own):
+                return found, False
+    return found, True
 
 
 def find(class_path: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from zoo.cli.choices import choices_for, find_class
 from zoo.cli.configs import CONFIGS, config_files, read_file, variant_first, with_files
-from zoo.cli.errors import first_line
+from zoo.cli.errors import first_line, parameters_of
 
 COMMANDS = ("fit", "validate", "test", "predict")
 _ALSO = {"train": "fit", "eval": "validate", "resume": "fit"}  # other words for a command
@@ -195,20 +195,13 @@ def parameters(cls: type) -> dict[str, tuple[str, Any, str]]:
     """Each argument of a class's constructor, through **kwargs of its bases too: type, default and docstring text."""
     from docstring_parser import parse
 
-    found: dict[str, tuple[str, Any]] = {}
     texts: dict[str, str] = {}
-    more = True
     for base in cls.__mro__[:-1]:
         for part in parse(inspect.cleandoc(base.__doc__ or "")).params:
             text = " ".join((part.description or "").split())
             if not text.startswith("as in `"):  # a base's text is that
                 texts.setdefault(part.arg_name, text)
-        if more and "__init__" in vars(base):
-            own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            named = [p for p in own if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-            found = {**{p.name: (_kind(p.annotation), p.default) for p in named}, **found}
-            more = any(p.kind is p.VAR_KEYWORD for p in own)
-    return {name: (*told, texts.get(name, "")) for name, told in found.items()}
+    return {name: (_kind(p.annotation), p.default, texts.get(name, "")) for name, p in parameters_of(cls).items()}
 
 
 def _kind(annotation: Any) -> str:

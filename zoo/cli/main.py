@@ -8,11 +8,11 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Container, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn, cast
 
 import torch
 import yaml
@@ -179,12 +179,11 @@ class ZooCLI(LightningCLI):
             check_files(config_files(words), [option.lstrip("-") for option in reader._option_string_actions])
             for place, ref in [*settings("init_from", words), *settings("init_from.ref", words)]:
                 if isinstance(ref, str) and Path(ref).is_file():  # the parser would read it as a configuration
-                    _check_source(place, ref)
+                    with _at(place):
+                        files.read(ref)
             for place, objective in objectives_of(words):
-                try:
+                with _at(place):
                     check_losses(objective, GAN)
-                except TypeError as error:
-                    raise ValueError(f"{place}: {error}") from None
         except (ValueError, OSError) as error:
             parser.exit(2, f"error: {first_line(error)}\n")
         self.config = parser.parse_args(optimizer_words(words))
@@ -239,7 +238,7 @@ class ZooCLI(LightningCLI):
             self.parser.error("trainer.gradient_clip_val: players are clipped apart; use model.init_args.clip_norm")
         if config.trainer.accumulate_grad_batches != 1:
             self.parser.error(
-                "trainer.accumulate_grad_batches: players move on every batch; use data.init_args.batch_size"
+                "trainer.accumulate_grad_batches: players move every batch; use data.init_args.batch_size"
             )
         if config.trainer.limit_train_batches == 0:
             self.parser.error("trainer.limit_train_batches: 0 would train on no batch")
@@ -319,13 +318,10 @@ class ZooCLI(LightningCLI):
         except Exception as error:
             if hasattr(self, "run") and self.model.steps == 0 and _mistake(error):
                 self.run.discard()
-            if (
-                not isinstance(error, OSError)
-                or error.errno not in {errno.ENOSPC, errno.EDQUOT}
-                or not hasattr(self, "run")
-            ):
+            full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+            if not full or not hasattr(self, "run"):
                 raise
-            _fail(self.run.full(error))
+            _fail(self.run.full(cast(OSError, error)))
 
     def _requeue(self) -> None:
         try:
@@ -355,7 +351,7 @@ def snake_case(name: str) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    """What is nobody's mistake: one line, status 1."""
+    """End with one line and status 1, for what is not the user's mistake."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 
@@ -375,12 +371,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_SHORT_NAMES = {  # Lightning has classes of the same names
-    "WandbLogger": "zoo.run.loggers.WandbLogger",
-    "TensorBoardLogger": "zoo.run.loggers.TensorBoardLogger",
-    "CSVLogger": "zoo.run.loggers.CSVLogger",
-    "EarlyStopping": "zoo.callbacks.EarlyStopping",
-}
+_LOGGERS = {f"{kind}Logger": f"zoo.run.loggers.{kind}Logger" for kind in ("Wandb", "TensorBoard", "CSV")}
+_SHORT_NAMES = {**_LOGGERS, "EarlyStopping": "zoo.callbacks.EarlyStopping"}  # Lightning has classes of the same names
 
 
 def _resolved(words: Sequence[str], commands: Container[str]) -> list[str]:
@@ -420,10 +412,12 @@ def _last_life(root: Path) -> str | None:
     return str(saved[-1]) if saved else None
 
 
-def _check_source(place: str, ref: str) -> None:
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Put the place of a mistake before its message."""
     try:
-        files.read(ref)
-    except ValueError as error:
+        yield
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{place}: {error}") from None
 
 
@@ -464,20 +458,13 @@ def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
     defaults = {"default_config_files": [str(configs.CONFIGS / "default.yaml")]}
     try:
         return kind(
-            GAN,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            save_config_callback=SaveConfig,
-            seed_everything_default=0,
-            parser_class=Parser,
+            GAN, LightningDataModule, subclass_mode_model=True, subclass_mode_data=True,
+            auto_configure_optimizers=False, save_config_callback=SaveConfig, seed_everything_default=0,
+            parser_class=Parser, args=args,
             parser_kwargs={"parser_mode": "gan-zoo", **dict.fromkeys(kind.subcommands(), defaults)},
-            args=args,
-        )
+        )  # fmt: skip
     except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error))
     except Exception as error:
         line = _mistake(error)
         if line is None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zoo.cli.errors import first_line
 from zoo.dashboard.keys import Keys, features_of
-from zoo.hub.remote import NO_WANDB, first_line, wandb_credentials
+from zoo.hub.remote import NO_WANDB, wandb_credentials
 
 
 class Dashboard:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.cli.errors import first_line
 from zoo.hub.bundle import FILES, verify
-from zoo.hub.remote import NO_WANDB, TIMEOUT, Reference, first_line, parse, wandb_credentials
+from zoo.hub.remote import NO_WANDB, TIMEOUT, Reference, parse, wandb_credentials
 
 NO_HUB = "the Hugging Face Hub has no token here: use `hf auth login` or $HF_TOKEN"
 

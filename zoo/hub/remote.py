@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from zoo.cli.errors import first_line
 from zoo.hub.bundle import FILES, verify
 from zoo.metrics.features.memory import cache_folder
 
@@ -184,8 +185,3 @@ def wandb_credentials() -> bool:
         return bool(wandb.login(prompt=False, verify=False))
     except (wandb.Error, ValueError) as error:
         raise ValueError(f"W&B cannot use the credentials it found: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a message that is not empty, else the error's class."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

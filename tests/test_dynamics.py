@@ -256,7 +256,7 @@ def test_unrolled_gan_at_zero_is_the_plain_game(objective: str, plain: type[GAN]
 def unrolled_loss(gan: GAN, data) -> Tensor:
     """G's loss in the middle of its turn; the noise is drawn anew, the same each time."""
     gan.noise.begin(0)
-    terms = gan.dynamics._terms(gan, gan.turns()[1], data)
+    terms = gan.dynamics.g_loss(gan, gan.turns()[1], data)
     return total(terms)
 
 
@@ -389,7 +389,7 @@ def test_consensus_in_the_weights_against_finite_differences() -> None:
         gan.noise.begin(0)
         batch = gan.deal(data[0], graph=True)
         critic = scored_once(gan.bind(batch), batch)
-        terms = [t.terms(critic, batch) for t in turns]
+        terms = [t.loss(critic, batch) for t in turns]
         own = [torch.autograd.grad(total(t), p, retain_graph=True) for t, p in zip(terms, parameters, strict=True)]
         return terms, sum(g.square().sum() for side in own for g in side) / 2
 

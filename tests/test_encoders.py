@@ -267,7 +267,7 @@ def terms_of(gan: GAN, name: str, x: Tensor) -> dict[str, Tensor]:
     gan.noise.begin(0)
     turn = next(turn for turn in gan.turns() if turn.name == name)
     batch = gan.deal((x,), graph=turn.side == "g", samples=turn.samples)
-    return turn.terms(gan.bind(batch), batch)
+    return turn.loss(gan.bind(batch), batch)
 
 
 def test_before_a_perfect_autoencoder_d1_cannot_do_better_than_chance() -> None:
@@ -340,7 +340,7 @@ def test_labels_reach_both_discriminators() -> None:
     batch = gan.deal((torch.randn(4, 2), torch.tensor([0, 1, 2, 0])), graph=True)
     for turn in gan.turns():
         scores = [
-            total(turn.terms(gan.bind(b), b)).item() for b in (batch, replace(batch, labels=torch.tensor([1, 2, 0, 1])))
+            total(turn.loss(gan.bind(b), b)).item() for b in (batch, replace(batch, labels=torch.tensor([1, 2, 0, 1])))
         ]
         assert scores[0] != scores[1]
 

@@ -118,7 +118,7 @@ def test_swapping_the_pairs_swaps_the_losses() -> None:
     swapped = {"real": scores["fake"], "fake": scores["real"]}
 
     def losses(said: dict[str, Tensor]) -> list[float]:
-        return [total(turn.terms(lambda x, role: Output(said[role], {}), batch)).item() for turn in gan.turns()]
+        return [total(turn.loss(lambda x, role: Output(said[role], {}), batch)).item() for turn in gan.turns()]
 
     d, g = losses(scores)
     assert losses(swapped) == pytest.approx([g, d])

@@ -385,7 +385,7 @@ def test_a_loss_of_both_scores_needs_no_g_loss_and_no_gradient_of_d() -> None:
     gan = Relativistic(*networks())
     gan.noise.begin(0)
     turn, data = gan.turns()[1], points(1)[0]
-    gan.gradients(turn, lambda: gan.terms(turn, data))
+    gan.gradients(turn, lambda: gan.loss(turn, data))
     found = [p.grad.clone() for p in gan.generator.parameters()]
     assert all(p.grad is None for p in gan.discriminator.parameters())
     gan.noise.begin(0)

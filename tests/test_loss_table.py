@@ -232,7 +232,7 @@ def test_a_relativistic_generator_moves_without_gradients_of_d() -> None:
             seen.append((turn.name, role, out.score.requires_grad))
             return out
 
-        return turn.terms(look, batch)
+        return turn.loss(look, batch)
 
     for turn in gan.turns():
         gan.gradients(turn, lambda turn=turn: spy(turn))

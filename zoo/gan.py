@@ -1,7 +1,7 @@
 """The base class of all variants. A variant writes the two lines of its loss table, `d_loss` and `g_loss`.
 
 The dynamics decides which turns are played on a batch. One move: `training_step` -> `dynamics` -> `play` -> `move` ->
-`gradients` (`terms`: `deal` a batch, `bind` D to it, `d_turn` -> `d_terms` -> `d_loss`) -> `step` (`optimize`). A batch
+`gradients` (`loss`: `deal` a batch, `bind` D to it, `d_turn` -> `d_terms` -> `d_loss`) -> `step` (`optimize`). A batch
 is one step, whatever moved. `zoo.training` has the optimisers, ranks, precision and checkpoints.
 """
 
@@ -130,13 +130,13 @@ class GAN(ManualTraining):
         self.count(len(data[0]))
 
     def play(self, turn: Turn, data: Data) -> None:
-        """One move of this turn: deal a batch, and step the movers' optimisers on the sum of the turn's terms."""
-        self.move(turn, lambda: self.terms(turn, data))
+        """One move of this turn: deal a batch, and step the movers' optimisers on the turn's loss."""
+        self.move(turn, lambda: self.loss(turn, data))
 
-    def terms(self, turn: Turn, data: Data) -> Terms:
-        """The turn's terms on new latents."""
+    def loss(self, turn: Turn, data: Data) -> Terms:
+        """The terms of the turn's loss on new latents."""
         batch = self.deal(data, graph=turn.side == "g", samples=turn.samples)
-        return turn.terms(self.bind(batch), batch)
+        return turn.loss(self.bind(batch), batch)
 
     def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch:
         """Real images, new z and G(z), with its graph if `graph`; without `samples`, z is (N, 0), `fake` is `real`."""
@@ -183,19 +183,19 @@ class GAN(ManualTraining):
         own = {} if any(s.replaces_g_loss for s in self.stabilizers) else self.g_terms(critic, batch, fake)
         return merge(own, *(s.g_terms(critic, batch, fake) for s in self.stabilizers))
 
-    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
-        """One optimiser step of the movers on the sum of `terms()`; skipped if a term or a gradient is not finite."""
+    def move(self, turn: Turn, closure: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None:
+        """One optimiser step of the movers on the sum of `closure()`; skipped if a term or a gradient is not finite."""
         before = self.buffers_of(turn.movers)
-        self.step(turn, self.gradients(turn, terms, differentiates=differentiates), before)
+        self.step(turn, self.gradients(turn, closure, differentiates=differentiates), before)
 
-    def gradients(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> Terms:
-        """Set the movers' gradients of the sum of `terms()`; returns the terms.
+    def gradients(self, turn: Turn, closure: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> Terms:
+        """Set the movers' gradients of the sum of `closure()`; returns its terms.
 
         All other players have requires_grad False in both passes, except those in `differentiates`, through whose
         parameters the graph then leads.
         """
         with self.frozen_but(turn.movers, differentiates):
-            values = terms()
+            values = closure()
             self.backpropagate(total(values), self.parameters_of(turn.movers))
         return values
 

@@ -19,7 +19,7 @@ from zoo.noise import Noise
 
 Data: TypeAlias = Sequence[Tensor]  # what a loader yields: (real,) or (real, labels)
 Role: TypeAlias = Literal["real", "fake", "penalty"]  # D's input: real data, fakes, or the points of a penalty
-Terms: TypeAlias = dict[str, Tensor]  # named scalars: summed to the loss, logged by name
+Terms: TypeAlias = dict[str, Tensor]  # of a loss, by name: scalars, summed and logged
 State: TypeAlias = dict[str, Tensor]  # a network's parameters and buffers by name, for `functional_call`
 
 
@@ -60,7 +60,7 @@ class Turn:
 
     name: str  # prefix of its losses in the log
     movers: tuple[str, ...]  # names in `GAN.players()`
-    terms: Callable[[Critic, Batch], Terms]
+    loss: Callable[[Critic, Batch], Terms]  # the movers minimise the sum of the terms
     side: Literal["d", "g"]  # for d_steps : g_steps, and for the movers' optimiser settings
     samples: bool = True  # whether `deal` makes G(z) for it; if not, `fake` is `real`
 
@@ -97,7 +97,7 @@ class Game(Protocol):
     def deal(self, data: Data, *, graph: bool, samples: bool = True) -> Batch: ...
     def bind(self, batch: Batch, net: nn.Module | None = None, state: State | None = None) -> Critic: ...
     def play(self, turn: Turn, data: Data) -> None: ...
-    def move(self, turn: Turn, terms: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None: ...
+    def move(self, turn: Turn, closure: Callable[[], Terms], *, differentiates: Sequence[str] = ()) -> None: ...
     def d_loss(self, d_real: Tensor, d_fake: Tensor) -> Tensor: ...
     def g_terms(self, critic: Critic, batch: Batch, fake: Output) -> Terms: ...
     def parameters_of(self, movers: Sequence[str]) -> list[nn.Parameter]: ...

@@ -141,7 +141,7 @@ def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float)
             found.error.append(error)
             found.gradient.append(gradient)
         for turn in turns:
-            game.gradients(turn, partial(game.terms, turn, dealt[step % len(dealt)]))
+            game.gradients(turn, partial(game.loss, turn, dealt[step % len(dealt)]))
             for name in turn.movers:
                 optimizers[name].step()
             for stabilizer in game.stabilizers:

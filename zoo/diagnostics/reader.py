@@ -169,7 +169,7 @@ def last_turns(gan: GAN) -> dict[str, Turn]:
 def play_last_turns(gan: GAN, data: Data) -> None:
     """Set scores, losses and gradients to those of one batch, without a step."""
     for turn in last_turns(gan).values():
-        terms = gan.gradients(turn, partial(gan.terms, turn, data))
+        terms = gan.gradients(turn, partial(gan.loss, turn, data))
         gan.latest[f"loss/{turn.name}"] = total(terms).detach()
 
 

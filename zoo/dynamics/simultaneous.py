@@ -39,7 +39,7 @@ class Simultaneous(Dynamics):
         with torch.autocast(gan.device.type, enabled=False):
             batch = gan.deal(data, graph=True)
             critic = scored_once(gan.bind(batch), batch)
-            terms = [turn.terms(critic, batch) for turn in turns]
+            terms = [turn.loss(critic, batch) for turn in turns]
             gradients = self.gradients(gan, terms, parameters)
         for mine, found in zip(parameters, gradients, strict=True):
             for parameter, gradient in zip(mine, found, strict=True):

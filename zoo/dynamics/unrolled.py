@@ -1,5 +1,6 @@
 """Dynamics in which G's loss is differentiated through D's gradient or through unrolled steps of D."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -17,7 +18,29 @@ _Tensors = list[Tensor] | tuple[Tensor, ...]
 _TINY = 1e-36
 
 
-class GradientRegularized(Alternating):
+class _ThroughD(Alternating):
+    """Alternating, with a loss of G's own that is differentiated through D's parameters too."""
+
+    double_backward = True
+    off: bool  # whether G's loss is the game's own
+
+    def prepare(self, gan: Game) -> None:
+        """Refuse a game of more than two sides."""
+        two_players(gan, self)
+
+    def play(self, gan: Game, turn: Turn, data: Data) -> None:
+        """One move."""
+        if turn.side == "d" or self.off:
+            gan.play(turn, data)
+        else:
+            gan.move(turn, lambda: self.g_loss(gan, turn, data), differentiates=("d",))
+
+    @abstractmethod
+    def g_loss(self, gan: Game, turn: Turn, data: Data) -> Terms:
+        """The terms of G's loss."""
+
+
+class GradientRegularized(_ThroughD):
     """Nagarajan & Kolter 2017, "Gradient descent GAN optimization is locally stable", section 4.
 
     G's loss gains η‖∇V‖², V = -L_D, the norm over D's parameters; it is differentiated to G's parameters only. D's loss
@@ -32,42 +55,30 @@ class GradientRegularized(Alternating):
         g_steps: as in `Alternating`.
     """
 
-    double_backward = True
-
     def __init__(self, eta: float = 0.5, d_steps: int = 1, g_steps: int = 1) -> None:
         super().__init__(d_steps, g_steps)
         at_least(self, 0, eta=eta)
-        self.eta = eta
+        self.eta, self.off = eta, eta == 0
 
-    def prepare(self, gan: Game) -> None:
-        """Refuse a game of more than two sides."""
-        two_players(gan, self)
-
-    def play(self, gan: Game, turn: Turn, data: Data) -> None:
-        """One move; G's with the penalty."""
-        if turn.side == "d" or self.eta == 0:
-            gan.play(turn, data)
-        else:
-            gan.move(turn, lambda: self._terms(gan, turn, data), differentiates=("d",))
-
-    def _terms(self, gan: Game, turn: Turn, data: Data) -> Terms:
+    def g_loss(self, gan: Game, turn: Turn, data: Data) -> Terms:
+        """The game's own terms and η‖∇V‖²."""
         seen = dict(gan.outputs)
         with torch.autocast(gan.device.type, enabled=False):
             batch = gan.deal(data, graph=True)
             critic = scored_once(gan.bind(batch), batch)
-            d_loss = total(two_players(gan, self)[0].terms(critic, batch))
+            d_loss = total(two_players(gan, self)[0].loss(critic, batch))
             parameters = gan.parameters_of(["d"])
             gradient = torch.autograd.grad(d_loss, parameters, create_graph=True, materialize_grads=True)
             norm = torch.stack([g.square().sum() for g in distributed.mean_with_graph(list(gradient))]).sum()
             gan.outputs = seen
-            return turn.terms(critic, batch) | {"gradient_norm": self.eta * norm}
+            return turn.loss(critic, batch) | {"gradient_norm": self.eta * norm}
 
     def extra_repr(self) -> str:
         """The weight and the step counts, for printing."""
         return f"eta={self.eta}, {super().extra_repr()}"
 
 
-class Unrolled(Alternating):
+class Unrolled(_ThroughD):
     """Unrolled GAN: Metz et al. 2017, "Unrolled Generative Adversarial Networks", section 2, for any objective.
 
     G's loss uses D after `k` further D steps on the same minibatch, and is differentiated through them. D itself, its
@@ -85,32 +96,16 @@ class Unrolled(Alternating):
         g_steps: as in `Alternating`.
     """
 
-    double_backward = True
-
     def __init__(
-        self,
-        k: int = 5,
-        lr: float | None = None,
-        inner: Literal["sgd", "optimizer"] | None = None,
-        d_steps: int = 1,
+        self, k: int = 5, lr: float | None = None, inner: Literal["sgd", "optimizer"] | None = None, d_steps: int = 1,
         g_steps: int = 1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(d_steps, g_steps)
         at_least(self, 0, k=k, lr=0 if lr is None else lr)
         if inner not in (None, "sgd", "optimizer"):
             raise ValueError(f"Unrolled: unknown inner {inner!r}; choose from sgd, optimizer")
-        self.k, self.lr, self.inner = k, lr, inner or ("optimizer" if lr is None else "sgd")
-
-    def prepare(self, gan: Game) -> None:
-        """Refuse a game of more than two sides."""
-        two_players(gan, self)
-
-    def play(self, gan: Game, turn: Turn, data: Data) -> None:
-        """One move; G's with foresight."""
-        if turn.side == "d" or self.k == 0:
-            gan.play(turn, data)
-        else:
-            gan.move(turn, lambda: self._terms(gan, turn, data), differentiates=("d",))
+        self.k, self.lr, self.off = k, lr, k == 0
+        self.inner = inner or ("optimizer" if lr is None else "sgd")
 
     def unroll(self, gan: Game, batch: Batch) -> State:
         """D's parameters after k steps on the batch, with the graph of those steps, and throw-away buffers."""
@@ -128,15 +123,16 @@ class Unrolled(Alternating):
             return still | {name: moved.get(p, p.detach()) for name, p in names.items()}
 
         for _ in range(self.k):
-            loss = total(d_turn.terms(gan.bind(batch, state=state()), batch))
+            loss = total(d_turn.loss(gan.bind(batch, state=state()), batch))
             gradients = torch.autograd.grad(loss, at, create_graph=True, materialize_grads=True)
             at = step(at, distributed.mean_with_graph(list(gradients)))
         gan.outputs = seen
         return state()
 
-    def _terms(self, gan: Game, turn: Turn, data: Data) -> Terms:
+    def g_loss(self, gan: Game, turn: Turn, data: Data) -> Terms:
+        """The game's own terms at the unrolled D."""
         batch = gan.deal(data, graph=True)
-        return turn.terms(gan.bind(batch, state=self.unroll(gan, batch)), batch)
+        return turn.loss(gan.bind(batch, state=self.unroll(gan, batch)), batch)
 
     def _rule(self, gan: Game, movers: Sequence[Tensor]) -> Rule:
         optimizer = gan.optimizer_of("d")

@@ -165,14 +165,9 @@ class ImageData(DataModule):
     channel_choices: ClassVar[tuple[int, ...]] = (1, 3)
 
     def __init__(
-        self,
-        *,
-        image_size: int = 32,
-        channels: int | None = None,
-        batch_size: int = 64,
-        seed: int = 0,
+        self, *, image_size: int = 32, channels: int | None = None, batch_size: int = 64, seed: int = 0,
         flip: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(batch_size=batch_size, seed=seed)
         self.flip = flip
         channels = self.own_channels if channels is None else channels

@@ -35,15 +35,9 @@ class Downloaded(ImageData):
     files: ClassVar[str]  # what a user puts by hand, and where under root
 
     def __init__(
-        self,
-        *,
-        root: str = "data",
-        image_size: int = 32,
-        channels: int | None = None,
-        batch_size: int = 64,
-        seed: int = 0,
-        flip: bool = False,
-    ) -> None:
+        self, *, root: str = "data", image_size: int = 32, channels: int | None = None, batch_size: int = 64,
+        seed: int = 0, flip: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
         self.root = self._above(Path(root).expanduser())
 

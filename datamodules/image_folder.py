@@ -68,17 +68,9 @@ class ImageFolder(ImageData):
     channel_choices = tuple(MODES)
 
     def __init__(
-        self,
-        *,
-        root: str = "data",
-        image_size: int = 32,
-        channels: int | None = None,
-        batch_size: int = 64,
-        seed: int = 0,
-        flip: bool = False,
-        cache: bool = True,
-        skip_broken: bool = False,
-    ) -> None:
+        self, *, root: str = "data", image_size: int = 32, channels: int | None = None, batch_size: int = 64,
+        seed: int = 0, flip: bool = False, cache: bool = True, skip_broken: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
         self.root = Path(root).expanduser()
         self.cache, self.skip_broken = cache, skip_broken

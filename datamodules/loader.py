@@ -39,17 +39,9 @@ class TensorLoader:
     """
 
     def __init__(
-        self,
-        data: Tensor,
-        labels: Tensor | None = None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        seed: int = 0,
-        flip: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
+        self, data: Tensor, labels: Tensor | None = None, *, batch_size: int, shuffle: bool, seed: int = 0,
+        flip: bool = False, rank: int = 0, world_size: int = 1,
+    ) -> None:  # fmt: skip
         self.data, self.labels = data, labels
         self.shuffle, self.seed, self.flip = shuffle, seed, flip
         self.rank, self.world_size = rank, world_size

@@ -36,16 +36,9 @@ class Stacked(ImageData):
     num_classes = 1000
 
     def __init__(
-        self,
-        *,
-        base: BaseName = "digits",
-        root: str = "data",
-        samples: int = 50_000,
-        image_size: int = 32,
-        batch_size: int = 64,
-        seed: int = 0,
-        flip: bool = False,
-    ) -> None:
+        self, *, base: BaseName = "digits", root: str = "data", samples: int = 50_000, image_size: int = 32,
+        batch_size: int = 64, seed: int = 0, flip: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(image_size=image_size, batch_size=batch_size, seed=seed, flip=flip)
         if base not in get_args(BaseName):
             raise ValueError(f"Stacked: base={base!r}, choose one of {get_args(BaseName)}")

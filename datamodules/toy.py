@@ -40,14 +40,7 @@ class Toy(DataModule):
 
     image_shape = (2,)
 
-    def __init__(
-        self,
-        *,
-        name: ToyName = "ring",
-        samples: int = 50_000,
-        batch_size: int = 128,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, *, name: ToyName = "ring", samples: int = 50_000, batch_size: int = 128, seed: int = 0) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         if name not in get_args(ToyName):
             raise ValueError(f"Toy: name={name!r}, choose one of {get_args(ToyName)}")

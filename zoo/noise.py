@@ -38,14 +38,7 @@ class Noise:
         device: where the numbers are made. A CPU and a GPU make different numbers from one key.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, seed: int, *, rank: int = 0, world_size: int = 1, device: torch.device | str = "cpu") -> None:
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self._generator = torch.Generator(device)
         self._shared = 0

@@ -22,13 +22,7 @@ class Adam(torch.optim.Adam):
     """
 
     def __init__(
-        self,
-        params: Any,
-        lr: float = 2e-4,
-        beta1: float = 0.5,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        fused: bool = True,
-    ) -> None:
+        self, params: Any, lr: float = 2e-4, beta1: float = 0.5, beta2: float = 0.999, eps: float = 1e-8,
+        weight_decay: float = 0.0, fused: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)

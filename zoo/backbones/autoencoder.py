@@ -7,15 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.backbones.base import (
-    Generator,
-    check_at_least,
-    check_choice,
-    check_input,
-    doublings,
-    square_shape,
-    xavier,
-)
+from zoo.backbones.base import Generator, check_at_least, check_choice, check_input, doublings, square_shape, xavier
 from zoo.support.described import Described
 
 
@@ -46,11 +38,7 @@ class Autoencoder(Described, nn.Module):
     num_classes: int | None = None
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        width: int = 64,
-        code_dim: int = 64,
-        norm_power: Literal[1, 2] = 1,
+        self, image_shape: Sequence[int], width: int = 64, code_dim: int = 64, norm_power: Literal[1, 2] = 1
     ) -> None:
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width, code_dim=code_dim)
@@ -87,11 +75,7 @@ class DecoderGenerator(Generator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int = 64,
-        width: int = 64,
-        num_classes: int | None = None,
+        self, image_shape: Sequence[int], latent_dim: int = 64, width: int = 64, num_classes: int | None = None
     ) -> None:
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)

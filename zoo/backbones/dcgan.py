@@ -40,13 +40,9 @@ class DCGANGenerator(Generator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int = 128,
-        width: int = 64,
-        norm: Norm = "batch",
+        self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 64, norm: Norm = "batch",
         num_classes: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
@@ -60,15 +56,8 @@ class DCGANGenerator(Generator):
             ReLU(),
         ]
         for c_in, c_out in pairwise(widths):
-            layers += [
-                _doubling(c_in, c_out, bias),
-                norm2d(norm, c_out),
-                ReLU(),
-            ]
-        layers += [
-            _doubling(widths[-1], channels),
-            nn.Tanh(),
-        ]
+            layers += [_doubling(c_in, c_out, bias), norm2d(norm, c_out), ReLU()]
+        layers += [_doubling(widths[-1], channels), nn.Tanh()]
         self.net = nn.Sequential(*layers)
         self.net.apply(_init)
         self.to(memory_format=torch.channels_last)
@@ -93,27 +82,16 @@ class DCGANDiscriminator(Discriminator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        width: int = 64,
-        norm: Norm = "batch",
-        num_classes: int | None = None,
+        self, image_shape: Sequence[int], width: int = 64, norm: Norm = "batch", num_classes: int | None = None
     ) -> None:
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         widths = _widths(size, width)[::-1]
         super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
-        layers: list[nn.Module] = [
-            _halving(channels, widths[0]),
-            LeakyReLU(0.2),
-        ]
+        layers: list[nn.Module] = [_halving(channels, widths[0]), LeakyReLU(0.2)]
         for c_in, c_out in pairwise(widths):
-            layers += [
-                _halving(c_in, c_out, bias=norm == "none"),
-                norm2d(norm, c_out),
-                LeakyReLU(0.2),
-            ]
+            layers += [_halving(c_in, c_out, bias=norm == "none"), norm2d(norm, c_out), LeakyReLU(0.2)]
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.trunk.apply(_init)
         self.head.apply(_init)

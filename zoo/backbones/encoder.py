@@ -6,15 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.backbones.activations import LeakyReLU
-from zoo.backbones.base import (
-    NORMS,
-    Norm,
-    check_at_least,
-    check_choice,
-    check_input,
-    init_orthogonal,
-    square_shape,
-)
+from zoo.backbones.base import NORMS, Norm, check_at_least, check_choice, check_input, init_orthogonal, square_shape
 from zoo.backbones.dcgan import DCGANDiscriminator
 from zoo.backbones.mlp import MLPDiscriminator
 from zoo.support.described import Described
@@ -43,14 +35,9 @@ class Encoder(Described, nn.Module):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int = 128,
-        width: int = 64,
-        norm: Norm = "batch",
-        stochastic: bool = False,
-        init_gain: float | None = None,
-    ) -> None:
+        self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 64, norm: Norm = "batch",
+        stochastic: bool = False, init_gain: float | None = None,
+    ) -> None:  # fmt: skip
         check_at_least(self, 1, latent_dim=latent_dim)
         trunk, hidden_dim = _trunk(self, image_shape, width, norm)
         super().__init__()
@@ -91,13 +78,7 @@ class PairDiscriminator(Described, nn.Module):
     energy = False
     paired = True
 
-    def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int = 128,
-        width: int = 64,
-        norm: Norm = "none",
-    ) -> None:
+    def __init__(self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 64, norm: Norm = "none") -> None:
         check_at_least(self, 1, latent_dim=latent_dim)
         x_trunk, x_dim = _trunk(self, image_shape, width, norm)
         super().__init__()
@@ -135,9 +116,4 @@ def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -
 
 
 def _layers(fan_in: int, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(fan_in, width),
-        LeakyReLU(0.2),
-        nn.Linear(width, width),
-        LeakyReLU(0.2),
-    )
+    return nn.Sequential(nn.Linear(fan_in, width), LeakyReLU(0.2), nn.Linear(width, width), LeakyReLU(0.2))

@@ -34,15 +34,9 @@ class MLPGenerator(Generator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int = 128,
-        width: int = 256,
-        depth: int = 3,
-        norm: VectorNorm = "none",
-        num_classes: int | None = None,
-        init_gain: float | None = None,
-    ) -> None:
+        self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 256, depth: int = 3,
+        norm: VectorNorm = "none", num_classes: int | None = None, init_gain: float | None = None,
+    ) -> None:  # fmt: skip
         size = _flat_size(self, image_shape)
         super().__init__(image_shape, latent_dim, num_classes)
         self.net = nn.Sequential(
@@ -76,15 +70,9 @@ class MLPDiscriminator(Discriminator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        width: int = 256,
-        depth: int = 3,
-        norm: VectorNorm = "none",
-        num_classes: int | None = None,
-        input_scale: float = 1.0,
-        init_gain: float | None = None,
-    ) -> None:
+        self, image_shape: Sequence[int], width: int = 256, depth: int = 3, norm: VectorNorm = "none",
+        num_classes: int | None = None, input_scale: float = 1.0, init_gain: float | None = None,
+    ) -> None:  # fmt: skip
         size = _flat_size(self, image_shape)
         layers = _hidden_layers(self, size, width, depth, norm)
         super().__init__(image_shape, width if depth else size, num_classes)
@@ -113,11 +101,7 @@ def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: Ve
     check_choice(net, get_args(VectorNorm), norm=norm)
     layers: list[nn.Module] = []
     for k in range(depth):
-        layers += [
-            nn.Linear(width if k else in_dim, width, bias=norm == "none"),
-            _norm1d(norm, width),
-            ReLU(),
-        ]
+        layers += [nn.Linear(width if k else in_dim, width, bias=norm == "none"), _norm1d(norm, width), ReLU()]
     return layers
 
 

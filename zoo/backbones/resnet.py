@@ -44,13 +44,9 @@ class ResNetGenerator(Generator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int = 128,
-        width: int = 128,
-        norm: Norm = "batch",
+        self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 128, norm: Norm = "batch",
         num_classes: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
@@ -93,11 +89,7 @@ class ResNetDiscriminator(Discriminator):
     """
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        width: int = 128,
-        norm: Norm = "none",
-        num_classes: int | None = None,
+        self, image_shape: Sequence[int], width: int = 128, norm: Norm = "none", num_classes: int | None = None
     ) -> None:
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
@@ -150,10 +142,7 @@ def _up_block(c_in: int, c_out: int, norm: Norm) -> nn.Module:
 def _first_block(c_in: int, c_out: int) -> nn.Module:
     return _Residual(
         nn.Sequential(
-            _conv(c_in, c_out, 3, gain=sqrt(2)),
-            ReLU(),
-            _conv(c_out, c_out, 3, gain=sqrt(2)),
-            nn.AvgPool2d(2),
+            _conv(c_in, c_out, 3, gain=sqrt(2)), ReLU(), _conv(c_out, c_out, 3, gain=sqrt(2)), nn.AvgPool2d(2)
         ),
         nn.Sequential(nn.AvgPool2d(2), _conv(c_in, c_out, 1)),
     )

@@ -47,11 +47,9 @@ _OTHER_NAMES = {
 
 
 def explain(
-    message: str,
-    options: Iterable[str],
-    arguments: Sequence[str] = (),
+    message: str, options: Iterable[str], arguments: Sequence[str] = (),
     locate: Callable[[str, str, str], str] = lambda key, *_: key,
-) -> str:
+) -> str:  # fmt: skip
     """One line for a parser's message.
 
     Args:

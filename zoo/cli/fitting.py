@@ -24,17 +24,10 @@ from zoo.support.described import description
 
 
 def fit(
-    gan: GAN,
-    data: LightningDataModule,
-    *,
-    kimg: float | None = None,
-    folder: str | Path = "runs",
-    callbacks: Iterable[Callback] = (),
-    without: Iterable[str] = (),
-    logger: bool | Iterable[Logger] = True,
-    resume: str | Path | None = None,
-    **trainer: Any,
-) -> Path:
+    gan: GAN, data: LightningDataModule, *, kimg: float | None = None, folder: str | Path = "runs",
+    callbacks: Iterable[Callback] = (), without: Iterable[str] = (), logger: bool | Iterable[Logger] = True,
+    resume: str | Path | None = None, **trainer: Any,
+) -> Path:  # fmt: skip
     """Train `gan` on `data`, with samples, scores, diagnosis and checkpoints in a folder; return that folder.
 
     Defaults are those of `configs/default.yaml`. Afterwards `gan` is in evaluation mode.

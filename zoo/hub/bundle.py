@@ -122,13 +122,7 @@ def parts(gan: GAN) -> dict[str, int]:
 
 
 def write(
-    folder: Path,
-    gan: GAN,
-    config: Mapping[str, Any],
-    card: str,
-    samples: Tensor,
-    *,
-    overwrite: bool = False,
+    folder: Path, gan: GAN, config: Mapping[str, Any], card: str, samples: Tensor, *, overwrite: bool = False
 ) -> Path:
     """Publish into a folder, which is there as a whole or not at all; returns it.
 

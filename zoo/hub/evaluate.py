@@ -24,16 +24,9 @@ from zoo.run.records import encode
 
 
 def evaluate(
-    ref: str | Path,
-    data: LightningDataModule,
-    *,
-    scores: Sequence[str],
-    n: int,
-    split: str = "val",
-    features: str | None = None,
-    seed: int = 0,
-    trust: Sequence[str] = (),
-) -> Measured:
+    ref: str | Path, data: LightningDataModule, *, scores: Sequence[str], n: int, split: str = "val",
+    features: str | None = None, seed: int = 0, trust: Sequence[str] = (),
+) -> Measured:  # fmt: skip
     """The scores of a trained GAN in full: up to `n` images of a split, and `n` samples.
 
     Args:

@@ -13,15 +13,9 @@ from zoo.run.folders import checkpoint_of
 
 
 def export(
-    checkpoint: Path,
-    folder: Path,
-    *,
-    name: str | None = None,
-    version: str = "1",
-    n_samples: int = 64,
-    seeds: Sequence[Path] = (),
-    overwrite: bool = False,
-) -> Path:
+    checkpoint: Path, folder: Path, *, name: str | None = None, version: str = "1", n_samples: int = 64,
+    seeds: Sequence[Path] = (), overwrite: bool = False,
+) -> Path:  # fmt: skip
     """Make a published checkpoint of a run's `last.ckpt` or `best.ckpt`; returns its folder.
 
     Its `config.json` has:

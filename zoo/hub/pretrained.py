@@ -68,12 +68,9 @@ def resolve(ref: str | Path) -> Path:
 
 
 def trained(
-    ref: str | Path,
-    *,
-    trust: Sequence[str] = (),
-    prefer: Literal["best", "last"] = "best",
+    ref: str | Path, *, trust: Sequence[str] = (), prefer: Literal["best", "last"] = "best",
     map_location: str | torch.device = "cpu",
-) -> GAN:
+) -> GAN:  # fmt: skip
     """The GAN of a run on this disk as for :func:`load`, else a published one as for :func:`from_pretrained`."""
     checkpoint = checkpoint_of(ref, prefer)
     if checkpoint is None:

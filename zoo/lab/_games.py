@@ -35,14 +35,9 @@ def fit(
 
 
 def train_critic(
-    objective: type[GAN],
-    generator: nn.Module,
-    critic: MLPDiscriminator,
-    data: LightningDataModule | Stream,
-    steps: int,
-    look: Callable[[int], None] = lambda step: None,
-    **kwargs: Any,
-) -> MLPDiscriminator:
+    objective: type[GAN], generator: nn.Module, critic: MLPDiscriminator, data: LightningDataModule | Stream,
+    steps: int, look: Callable[[int], None] = lambda step: None, **kwargs: Any,
+) -> MLPDiscriminator:  # fmt: skip
     """Let D alone move, for `steps` batches, against a generator that stays; returns it, in float64 from then on."""
     fit(objective(generator, critic, dynamics=Alternating(d_steps=steps + 1), **kwargs), data, steps, look)
     return critic.double()
@@ -121,15 +116,9 @@ class Zerosum(GAN):
 
 
 def play_zerosum(
-    dynamics: Dynamics,
-    payoff: Tensor,
-    start: tuple[Tensor, Tensor],
-    steps: int,
-    *,
-    lr: float,
-    strategy: Callable[[Tensor], Tensor] = lambda v: v,
-    **kwargs: Any,
-) -> Tensor:
+    dynamics: Dynamics, payoff: Tensor, start: tuple[Tensor, Tensor], steps: int, *, lr: float,
+    strategy: Callable[[Tensor], Tensor] = lambda v: v, **kwargs: Any,
+) -> Tensor:  # fmt: skip
     """Play f(y, x) by plain gradient steps of size `lr`.
 
     Args:

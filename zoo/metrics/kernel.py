@@ -11,16 +11,9 @@ _ROWS = 1024  # of a kernel matrix held at once
 
 
 def kernel_distance(
-    x: Tensor,
-    y: Tensor,
-    *,
-    subsets: int = 1,
-    subset_size: int | None = None,
-    degree: int = 3,
-    gamma: float | None = None,
-    coef: float = 1.0,
-    seed: int = 0,
-) -> Estimate:
+    x: Tensor, y: Tensor, *, subsets: int = 1, subset_size: int | None = None, degree: int = 3,
+    gamma: float | None = None, coef: float = 1.0, seed: int = 0,
+) -> Estimate:  # fmt: skip
     r"""The unbiased squared MMD of Bińkowski et al. (2018, "Demystifying MMD GANs", section 4), in float64.
 
     .. math:: k(u, v) = (\gamma\, u \cdot v + c)^d

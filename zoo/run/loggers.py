@@ -131,14 +131,9 @@ class WandbLogger(LightningWandbLogger):
     """
 
     def __init__(
-        self,
-        project: str = "gan-zoo",
-        mode: Mode = "auto",
-        save_dir: str | Path | None = None,
-        init_timeout: float = 20.0,
-        finish_timeout: float = 60.0,
-        **kwargs: Any,
-    ) -> None:
+        self, project: str = "gan-zoo", mode: Mode = "auto", save_dir: str | Path | None = None,
+        init_timeout: float = 20.0, finish_timeout: float = 60.0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if kwargs.pop("offline", False):
             raise ValueError('WandbLogger: instead of offline=True, write mode="offline"')
         if kwargs.pop("log_model", False):

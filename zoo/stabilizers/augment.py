@@ -96,11 +96,7 @@ def cutout(x: Tensor, noise: Noise) -> Tensor:
     return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
-POLICIES: dict[str, Callable[[Tensor, Noise], Tensor]] = {
-    "color": color,
-    "translation": translation,
-    "cutout": cutout,
-}
+POLICIES: dict[str, Callable[[Tensor, Noise], Tensor]] = {"color": color, "translation": translation, "cutout": cutout}
 
 
 def _integers(noise: Noise, n: int, *ends: int) -> tuple[Tensor, ...]:

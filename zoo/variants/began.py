@@ -47,14 +47,9 @@ class BEGAN(GAN):
     k: Tensor
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        gamma: float = 0.5,
-        lambda_k: float = 1e-3,
+        self, generator: nn.Module, discriminator: nn.Module, *, gamma: float = 0.5, lambda_k: float = 1e-3,
         **kwargs: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if gamma < 0 or lambda_k < 0:
             raise ValueError(f"BEGAN: gamma and lambda_k must be at least 0, got {gamma} and {lambda_k}")
         super().__init__(generator, discriminator, **kwargs)

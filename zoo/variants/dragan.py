@@ -42,17 +42,10 @@ class DRAGAN(GAN):
     double_backward = True
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        gp_weight: float = 10.0,
-        k: float = 1.0,
-        one_sided: bool = False,
-        neighbourhood: Literal["near_real", "near_real_gaussian"] = "near_real",
-        scale: float = 0.5,
-        **kwargs: Any,
-    ) -> None:
+        self, generator: nn.Module, discriminator: nn.Module, *, gp_weight: float = 10.0, k: float = 1.0,
+        one_sided: bool = False, neighbourhood: Literal["near_real", "near_real_gaussian"] = "near_real",
+        scale: float = 0.5, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if neighbourhood not in ("near_real", "near_real_gaussian"):
             raise ValueError(
                 f"DRAGAN: unknown neighbourhood {neighbourhood!r}; choose from near_real, near_real_gaussian"

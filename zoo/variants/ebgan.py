@@ -50,14 +50,9 @@ class EBGAN(GAN):
     energy_based = True
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        margin: float = 0.5,
-        pt_weight: float = 0.0,
+        self, generator: nn.Module, discriminator: nn.Module, *, margin: float = 0.5, pt_weight: float = 0.0,
         **kwargs: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if margin <= 0 or pt_weight < 0:
             raise ValueError(
                 f"EBGAN: margin must be above 0 and pt_weight at least 0, got margin={margin}, pt_weight={pt_weight}"

@@ -55,15 +55,9 @@ class InfoGAN(GAN):
     q: nn.Module
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        categorical: int = 10,
-        continuous: int = 2,
-        info_weight: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
+        self, generator: nn.Module, discriminator: nn.Module, *, categorical: int = 10, continuous: int = 2,
+        info_weight: float = 1.0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         name, latent_dim = type(self).__name__, getattr(generator, "latent_dim", 0)
         if categorical < 2 or continuous < 0 or info_weight < 0:
             raise ValueError(

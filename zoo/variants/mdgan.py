@@ -51,15 +51,9 @@ class MDGAN(EncoderGAN):
     log_loss = True
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        diffusion_discriminator: nn.Module,
-        encoder: nn.Module,
-        *,
-        weight: float = 1e-2,
-        **kwargs: Any,
-    ) -> None:
+        self, generator: nn.Module, discriminator: nn.Module, diffusion_discriminator: nn.Module, encoder: nn.Module, *,
+        weight: float = 1e-2, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if weight < 0:
             raise ValueError(f"MDGAN: weight must be at least 0, got {weight}")
         if diffusion_discriminator is discriminator or getattr(diffusion_discriminator, "energy", False):
@@ -92,12 +86,7 @@ class MDGAN(EncoderGAN):
 
     def players(self) -> dict[str, nn.Module]:
         """Two discriminators, G and E."""
-        return {
-            "d1": self.discriminator,
-            "d2": self.diffusion_discriminator,
-            "g": self.generator,
-            "e": self.encoder,
-        }
+        return {"d1": self.discriminator, "d2": self.diffusion_discriminator, "g": self.generator, "e": self.encoder}
 
     def discriminators(self) -> tuple[nn.Module, ...]:
         """Both discriminators."""

@@ -47,15 +47,9 @@ class RegularizedGAN(EncoderGAN):
     log_loss = True
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        encoder: nn.Module,
-        *,
-        lambda1: float = 0.2,
-        lambda2: float = 0.4,
-        **kwargs: Any,
-    ) -> None:
+        self, generator: nn.Module, discriminator: nn.Module, encoder: nn.Module, *, lambda1: float = 0.2,
+        lambda2: float = 0.4, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if lambda1 < 0 or lambda2 < 0:
             raise ValueError(f"RegularizedGAN: lambda1 and lambda2 must be at least 0, got {lambda1} and {lambda2}")
         super().__init__(generator, discriminator, encoder, **kwargs)

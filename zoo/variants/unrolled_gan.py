@@ -39,13 +39,9 @@ class UnrolledGAN(GAN):
     log_loss = True
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        objective: Literal["minimax", "non_saturating"] = "minimax",
-        **kwargs: Any,
-    ) -> None:
+        self, generator: nn.Module, discriminator: nn.Module, *,
+        objective: Literal["minimax", "non_saturating"] = "minimax", **kwargs: Any,
+    ) -> None:  # fmt: skip
         if objective not in ("minimax", "non_saturating"):
             raise ValueError(f"UnrolledGAN: unknown objective {objective!r}; choose from minimax, non_saturating")
         super().__init__(generator, discriminator, **kwargs)

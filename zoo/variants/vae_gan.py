@@ -63,17 +63,9 @@ class VAEGAN(EncoderGAN):
     costs: Tensor
 
     def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        encoder: nn.Module,
-        *,
-        gamma: float = 1e-6,
-        margin: float = 0.35,
-        equilibrium: float = 0.68,
-        reconstructions: bool = False,
-        **kwargs: Any,
-    ) -> None:
+        self, generator: nn.Module, discriminator: nn.Module, encoder: nn.Module, *, gamma: float = 1e-6,
+        margin: float = 0.35, equilibrium: float = 0.68, reconstructions: bool = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
         if not 0 <= gamma <= 1 or margin < 0:
             raise ValueError(f"VAEGAN: gamma must be in [0, 1] and margin at least 0, got {gamma} and {margin}")
         super().__init__(generator, discriminator, encoder, **kwargs)

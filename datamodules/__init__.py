@@ -15,15 +15,6 @@ from .stacked import Stacked
 from .toy import Toy
 
 __all__ = [
-    "CIFAR10",
-    "MNIST",
-    "DataModule",
-    "Digits",
-    "FashionMNIST",
-    "ImageData",
-    "ImageFolder",
-    "Split",
-    "Stacked",
-    "TensorLoader",
-    "Toy",
-]
+    "CIFAR10", "MNIST", "DataModule", "Digits", "FashionMNIST", "ImageData", "ImageFolder", "Split", "Stacked",
+    "TensorLoader", "Toy",
+]  # fmt: skip

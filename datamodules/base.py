@@ -136,14 +136,9 @@ class DataModule(LightningDataModule, ABC):
         rank, world_size = _ranks()
         try:
             return TensorLoader(
-                *chosen,
-                batch_size=self.batch_size,
-                shuffle=shuffle,
-                seed=self.seed,
-                flip=flip,
-                rank=rank,
+                *chosen, batch_size=self.batch_size, shuffle=shuffle, seed=self.seed, flip=flip, rank=rank,
                 world_size=world_size,
-            )
+            )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}, {split} split: {error}") from None
 

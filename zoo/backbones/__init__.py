@@ -10,20 +10,7 @@ from zoo.backbones.r3gan import R3GANDiscriminator, R3GANGenerator
 from zoo.backbones.resnet import ResNetDiscriminator, ResNetGenerator
 
 __all__ = [
-    "Autoencoder",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "DecoderGenerator",
-    "Discriminator",
-    "Encoder",
-    "Generator",
-    "GrowingDiscriminator",
-    "GrowingGenerator",
-    "MLPDiscriminator",
-    "MLPGenerator",
-    "PairDiscriminator",
-    "R3GANDiscriminator",
-    "R3GANGenerator",
-    "ResNetDiscriminator",
-    "ResNetGenerator",
-]
+    "Autoencoder", "DCGANDiscriminator", "DCGANGenerator", "DecoderGenerator", "Discriminator", "Encoder", "Generator",
+    "GrowingDiscriminator", "GrowingGenerator", "MLPDiscriminator", "MLPGenerator", "PairDiscriminator",
+    "R3GANDiscriminator", "R3GANGenerator", "ResNetDiscriminator", "ResNetGenerator",
+]  # fmt: skip

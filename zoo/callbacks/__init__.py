@@ -12,14 +12,6 @@ from zoo.diagnostics.callback import Diagnostics
 from zoo.run.schedule import Every
 
 __all__ = [
-    "Budget",
-    "Checkpoints",
-    "Diagnostics",
-    "EarlyStopping",
-    "Every",
-    "Patience",
-    "Progress",
-    "Quality",
-    "RunRecord",
+    "Budget", "Checkpoints", "Diagnostics", "EarlyStopping", "Every", "Patience", "Progress", "Quality", "RunRecord",
     "Samples",
-]
+]  # fmt: skip

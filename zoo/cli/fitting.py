@@ -73,11 +73,9 @@ def fit(
     usual = {key: value for key, value in defaults["trainer"].items() if key not in {"logger", "default_root_dir"}}
     options = {"limit_val_batches": 0, **usual, **trainer}
     fitting = Trainer(
-        default_root_dir=run,
-        logger=[MetricsLog(run), *loggers],
-        callbacks=[callback for callback in listed if callback is not None],
-        **options,
-    )
+        default_root_dir=run, logger=[MetricsLog(run), *loggers],
+        callbacks=[callback for callback in listed if callback is not None], **options,
+    )  # fmt: skip
     with held(run):
         fitting.fit(gan, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     gan.eval()

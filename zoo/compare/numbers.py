@@ -63,11 +63,9 @@ def _measure(section: Section, measure: Measure) -> dict[str, Any]:
         if summaries["best"].values:
             variants[v.label] = {w: {key: getattr(s, key) for key in _OF_A_SUMMARY} for w, s in summaries.items()}
     told: dict[str, Any] = {
-        "score": measure.key,
-        "better": "lower" if measure.lower_is_better else "higher",
-        "protocol": measure.protocol._asdict(),
-        "variants": variants,
-    }
+        "score": measure.key, "better": "lower" if measure.lower_is_better else "higher",
+        "protocol": measure.protocol._asdict(), "variants": variants,
+    }  # fmt: skip
     if measure in section.headlines:
         top = section.difference(measure)
         told["duels"] = {when: _duels(section.matrix(measure, when)) for when in WHENS}

@@ -143,17 +143,13 @@ def read_run(folder: Path) -> Run:
     names = ("variant", "dataset", "seed", "status", "error", "device", "started")
     told: dict[str, Any] = {name: record.get(name) for name in names}
     return Run(
-        **told,
-        folder=folder,
-        commit=str(git.get("commit") or "–")[:8] + (" + changes" if git.get("dirty") else ""),
+        **told, folder=folder, commit=str(git.get("commit") or "–")[:8] + (" + changes" if git.get("dirty") else ""),
         kimg=float(max(result.get("kimg") or 0.0, last.get(KIMG, 0.0))),
         seconds=float(max(result.get("seconds") or 0.0, last.get("time", 0.0))),
-        pathologies=record.get("diagnosis") or [],
-        rows=rows,
-        protocols=_protocols(folder / "scores.jsonl"),
+        pathologies=record.get("diagnosis") or [], rows=rows, protocols=_protocols(folder / "scores.jsonl"),
         config=flatten(read_file(config)) if config.is_file() else None,
         pictures=sorted((folder / "samples").glob("*.png")),
-    )
+    )  # fmt: skip
 
 
 def flatten(tree: Any, name: str = "") -> dict[str, Any]:

@@ -49,13 +49,10 @@ def report(entity: str, project: str, data: str, keys: Keys) -> wr.Report:
         runs = wr.Runset(name=data, filters=_on(data))  # of the report's own project
         blocks += [wr.H1(name), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(
-        entity=entity,
-        project=project,
-        title=f"GAN variants on {data}",
+        entity=entity, project=project, title=f"GAN variants on {data}",
         description="Lines and bars are means over the runs of a variant, with their lowest and highest.",
-        blocks=blocks,
-        width="fluid",
-    )
+        blocks=blocks, width="fluid",
+    )  # fmt: skip
 
 
 def sections(keys: Keys) -> dict[str, list[Any]]:
@@ -119,25 +116,17 @@ def _on(data: str) -> str:
 def _curve(title: str, *metrics: str, log_y: bool = False) -> wr.LinePlot:
     """Over kimg, a line a variant."""
     return wr.LinePlot(
-        title=title,
-        x=Keys.kimg,
-        y=list(metrics),
-        title_x="kimg",
-        log_y=log_y,
-        max_runs_to_show=_GROUPS,
+        title=title, x=Keys.kimg, y=list(metrics), title_x="kimg", log_y=log_y, max_runs_to_show=_GROUPS,
         **_over_seeds(),
-    )
+    )  # fmt: skip
 
 
 def _bars(title: str, metric: str) -> wr.BarPlot:
     """A bar a variant."""
     return wr.BarPlot(
-        title=title,
-        metrics=[wr.SummaryMetric(metric)],
-        max_runs_to_show=_GROUPS,
-        max_bars_to_show=_GROUPS,
+        title=title, metrics=[wr.SummaryMetric(metric)], max_runs_to_show=_GROUPS, max_bars_to_show=_GROUPS,
         **_over_seeds(),
-    )
+    )  # fmt: skip
 
 
 def _over_seeds() -> dict[str, Any]:

@@ -5,14 +5,6 @@ from zoo.diagnostics.reading import Reading
 from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, PATHOLOGIES, advice
 
 __all__ = [
-    "COLLAPSE",
-    "DIMINISHED",
-    "DIVERGENCE",
-    "OSCILLATION",
-    "PATHOLOGIES",
-    "Finding",
-    "History",
-    "Reading",
-    "advice",
+    "COLLAPSE", "DIMINISHED", "DIVERGENCE", "OSCILLATION", "PATHOLOGIES", "Finding", "History", "Reading", "advice",
     "present",
-]
+]  # fmt: skip

@@ -8,15 +8,6 @@ from zoo.dynamics.simultaneous import Consensus, Simultaneous
 from zoo.dynamics.unrolled import GradientRegularized, Unrolled
 
 __all__ = [
-    "Alternating",
-    "Balanced",
-    "Consensus",
-    "CriticWarmup",
-    "Dynamics",
-    "Extragradient",
-    "GradientRegularized",
-    "Lookahead",
-    "Optimistic",
-    "Simultaneous",
-    "Unrolled",
-]
+    "Alternating", "Balanced", "Consensus", "CriticWarmup", "Dynamics", "Extragradient", "GradientRegularized",
+    "Lookahead", "Optimistic", "Simultaneous", "Unrolled",
+]  # fmt: skip

@@ -79,12 +79,9 @@ def train(
     """Samples (1000, 2) of a GAN at SHOWN, and how many modes have 20 of them, at 50 places of the run."""
     generator = MLPGenerator((2,), latent_dim=16, width=64, depth=2)
     gan = objective(
-        generator,
-        discriminator,
-        dynamics=dynamics,
-        g_optimizer=lambda p: Adam(p, lr=2e-3),
+        generator, discriminator, dynamics=dynamics, g_optimizer=lambda p: Adam(p, lr=2e-3),
         d_optimizer=lambda p: Adam(p, lr=1e-3),
-    )
+    )  # fmt: skip
     z = torch.randn(1000, 16)
     shown: list[Tensor] = []
     modes: list[int] = []

@@ -105,13 +105,9 @@ def chase(sigma: float, steps: int) -> Tensor:
     noise = [InstanceNoise(0.8 * steps * BATCH / 1000, sigma)] if sigma else []
     generator = Point(FAR)
     gan = MinimaxGAN(
-        generator,
-        MLPDiscriminator((1,), width=64, depth=2),
-        dynamics=Alternating(d_steps=5),
-        stabilizers=noise,
-        g_optimizer=lambda p: torch.optim.SGD(p, lr=0.05),
-        d_optimizer=lambda p: Adam(p, lr=1e-3),
-    )
+        generator, MLPDiscriminator((1,), width=64, depth=2), dynamics=Alternating(d_steps=5), stabilizers=noise,
+        g_optimizer=lambda p: torch.optim.SGD(p, lr=0.05), d_optimizer=lambda p: Adam(p, lr=1e-3),
+    )  # fmt: skip
     places = [FAR]
     fit(gan, Stream(lambda: torch.zeros(BATCH, 1), steps), steps, lambda step: places.append(generator.at.item()))
     return torch.tensor(places)

@@ -105,12 +105,9 @@ def run(seed: int, quick: bool) -> Result:
             samples = play(game, architecture, data, g_steps, seed)
             features, logits = known(samples)
             one = Seen(
-                samples,
-                frechet_distance(vectors, features).item(),
-                precision_recall(vectors, features)[1].item(),
-                spread(samples) / spread(real),
-                classes(logits),
-            )
+                samples, frechet_distance(vectors, features).item(), precision_recall(vectors, features)[1].item(),
+                spread(samples) / spread(real), classes(logits),
+            )  # fmt: skip
             seen[f"{game}, {architecture}"] = one
             numbers |= {f"{game}, {architecture}: {what}": value for what, value in zip(MEASURES, one[1:], strict=True)}
     return Result(numbers, _finding(seen, floor, g_steps), partial(_draw, seen, real), size=(10.5, 5.9))

@@ -12,18 +12,7 @@ from zoo.metrics.modes import ModeCoverage, ModeStatistics, mode_coverage, mode_
 from zoo.metrics.prdc import Neighbourhoods, density_coverage, neighbourhoods, precision_recall
 
 __all__ = [
-    "Estimate",
-    "ModeCoverage",
-    "ModeStatistics",
-    "Moments",
-    "Neighbourhoods",
-    "density_coverage",
-    "frechet_distance",
-    "inception_score",
-    "kernel_distance",
-    "mode_coverage",
-    "mode_statistics",
-    "neighbourhoods",
-    "precision_recall",
+    "Estimate", "ModeCoverage", "ModeStatistics", "Moments", "Neighbourhoods", "density_coverage", "frechet_distance",
+    "inception_score", "kernel_distance", "mode_coverage", "mode_statistics", "neighbourhoods", "precision_recall",
     "stacked_modes",
-]
+]  # fmt: skip

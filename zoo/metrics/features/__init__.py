@@ -10,14 +10,6 @@ from zoo.metrics.features.named import named
 from zoo.metrics.features.simple import PixelFeatures, Points, Wrapped, as_extractor
 
 __all__ = [
-    "Classifier",
-    "Extractor",
-    "Features",
-    "Fidelity",
-    "InceptionV3",
-    "PixelFeatures",
-    "Points",
-    "Wrapped",
-    "as_extractor",
-    "named",
-]
+    "Classifier", "Extractor", "Features", "Fidelity", "InceptionV3", "PixelFeatures", "Points", "Wrapped",
+    "as_extractor", "named",
+]  # fmt: skip

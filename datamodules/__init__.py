@@ -1,4 +1,4 @@
-"""Data: every module deals `(x, labels)` with x in [-1, 1], or 2-D points as they are.
+"""Data modules: batches `(x, labels)`, x in [-1, 1], or 2-D points as they are.
 
 data = Digits(image_size=16, batch_size=64)
 data.image_shape                       # (1, 16, 16), known before anything is loaded

@@ -24,7 +24,7 @@ class Split(NamedTuple):
 
 
 class DataModule(LightningDataModule, ABC):
-    """Splits in memory, dealt by `TensorLoader`; a subclass says how they are loaded.
+    """Splits in memory, batched by `TensorLoader`; a subclass loads them.
 
     The constructor reads no data. `image_shape` ((C, H, W) or (2,)) and `num_classes` (None when
     unlabelled) are known before `setup`, which loads `splits` once.
@@ -123,7 +123,7 @@ class DataModule(LightningDataModule, ABC):
         return self._resume_from if self._train is None else self._train.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Let the next training loader go on from there."""
+        """Restore the position of the training stream."""
         self._resume_from = state_dict
 
     def _loaded(self, split: str) -> Split:

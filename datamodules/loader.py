@@ -1,4 +1,4 @@
-"""Deals a data set that lies in memory: a batch is one gather and one normalisation."""
+"""Batches of a data set in memory: one gather and one normalisation each."""
 
 from collections.abc import Iterator
 
@@ -72,7 +72,7 @@ class TensorLoader:
             yield self._batch(rows[self._share(len(rows))])
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and the number of its samples that all ranks together were dealt."""
+        """The epoch, and its samples so far over all ranks."""
         return {"epoch": self._epoch, "dealt": self._dealt}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

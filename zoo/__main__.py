@@ -14,7 +14,7 @@ from zoo.cli.quiet import print_anything
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line and exits with status 2."""
+    """Reports an error in one line and exits with status 2."""
 
     def error(self, message: str) -> NoReturn:
         """Print one line to stderr and exit with 2."""

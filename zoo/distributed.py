@@ -93,7 +93,7 @@ def average(values: list[Tensor]) -> None:
 
 @torch.no_grad()
 def broadcast_buffers(module: nn.Module) -> None:
-    """Give every rank rank 0's buffers: in manual optimisation nobody else does, and running statistics drift."""
+    """Send rank 0's buffers to all ranks; manual optimisation does not, so running statistics would drift."""
     if world_size() == 1:
         return
     for buffer in module.buffers():

@@ -224,7 +224,7 @@ def _build(kind: Any, value: Any, where: str = "") -> Any:
 
 @cache
 def _parser(kind: type[Any]) -> ArgumentParser:
-    """Of all but overrides, whose classes it would complete by their defaults; those are for train.py to read."""
+    """A parser of all fields but `overrides`, which train.py parses: here their classes would gain all defaults."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, skip={"overrides"})
     return parser

@@ -1,4 +1,4 @@
-"""What a training image costs, for comparisons at equal compute."""
+"""FLOPs per training image, for comparisons at equal compute."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from zoo.gan import GAN
 
 
 def flops_per_image(gan: GAN, data: LightningDataModule) -> float:
-    """FLOPs of training per real image: all moves of one round, divided by the images that it was dealt.
+    """FLOPs of training per real image: all moves of one round over its number of images.
 
     A round, `d_steps` batches, is played on the CPU with noise of the data's shape and batch size, and `gan` is changed
     by it. Convolutions and matrix products count, forward, backward and twice differentiated, a multiply-add as two

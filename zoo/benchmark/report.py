@@ -18,7 +18,7 @@ class Progress:
         self._seconds: list[float] = []
 
     def __call__(self, run: PlannedRun, state: str, seconds: float) -> None:
-        """Of a run whose process took `seconds`: it is finished, restarted, failed or stopped."""
+        """Report a run whose process ended after `seconds`; `state` is finished, restarted, failed or stopped."""
         self.left -= state in ("finished", "failed")
         if state != "finished":
             print(f"{run.name}: {state}, {reason(run)} ({run.log})", flush=True)
@@ -69,7 +69,7 @@ def table(runs: Sequence[PlannedRun]) -> str:
 
 
 def best_draws(runs: Sequence[PlannedRun]) -> str:
-    """Of a search, for each variant the draw whose mean best score is lowest, a line each."""
+    """For each variant of a search, a line with the draw of the lowest mean best score."""
     lines = []
     for variant in dict.fromkeys(run.variant for run in runs):
         own = [run for run in runs if run.variant == variant]

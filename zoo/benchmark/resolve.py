@@ -1,4 +1,4 @@
-"""What a command line of `train.py fit` would run."""
+"""Resolve a command line of `train.py fit` without training."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What watches a run: how long it goes on, what it shows, and what it leaves behind."""
+"""Callbacks of a run: its length, its output, its files."""
 
 from zoo.callbacks.budget import Budget
 from zoo.callbacks.checkpoints import Checkpoints

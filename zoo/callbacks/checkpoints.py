@@ -1,4 +1,4 @@
-"""What a run can be resumed from, and the best it was."""
+"""Checkpoints: the last one, to resume from, and the best."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Checkpoints(Checkpoint):
         self._stop: BaseException | None = None  # to raise before the next batch
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run's folder, take away what a kill has left unfinished there, and write and read sealed files."""
+        """Find the run's folder, delete files that a kill left unfinished, and install `SealedIO`."""
         self._folder = run_folder(trainer)
         if stage == "fit" and trainer.is_global_zero and not leaves_nothing(trainer):
             for name in NAMES:
@@ -86,7 +86,7 @@ class Checkpoints(Checkpoint):
         return {"best_kimg": self._best_kimg}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore it."""
         self._best_kimg = state_dict["best_kimg"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class Checkpoints(Checkpoint):
             checkpoint["loops"]["fit_loop"] = self._position
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the untrained model if it was measured; from here on there is something to lose."""
+        """Save the untrained model if it was measured, and listen for signals."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
         self._training, self._position, self._last_step, self._stop = True, None, None, None
@@ -106,12 +106,12 @@ class Checkpoints(Checkpoint):
         self._interrupts.listen(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Stop if told to, now that the batch before is saved and in the log too."""
+        """Stop if a signal asked for it: the batch before is saved and logged."""
         if self._stop is not None:
             raise self._stop
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Write what is due."""
+        """Save best.ckpt after a new best score, and last.ckpt when it is due."""
         gan = cast("GAN", pl_module)
         if trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step:
             self._position = trainer.fit_loop.state_dict()
@@ -123,14 +123,14 @@ class Checkpoints(Checkpoint):
             self._keep_last(trainer, gan)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what came out, with all that was measured at the end."""
+        """Save the trained model with its last measurements."""
         gan = cast("GAN", pl_module)
         self._keep_best(trainer, gan)
         self._keep_last(trainer, gan, again=True)
         self._training = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write what is whole."""
+        """Save last.ckpt unless the batch was cut short."""
         batch: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         whole = self._training and batch.ready == batch.processed and trainer.world_size == 1
         gan = cast("GAN", pl_module)
@@ -143,7 +143,7 @@ class Checkpoints(Checkpoint):
         self._interrupts.restore()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         self._interrupts.restore()
 
     def _keep_best(self, trainer: Trainer, gan: GAN) -> None:

@@ -25,7 +25,7 @@ Modes = Callable[[Tensor], dict[str, float]]  # samples to what is known of thei
 
 
 class Measured(NamedTuple):
-    """What a measurement gives."""
+    """The result of a measurement."""
 
     scores: dict[str, float]
     facts: dict[str, Any]  # what the scores depend on
@@ -77,11 +77,11 @@ class Evaluation:
 
     @property
     def score_name(self) -> str:
-        """What the Fréchet distance is called here; lower is better."""
+        """The name of the Fréchet distance in these features; lower is better."""
         return score_name("fd", self.extractor.name)
 
     def __call__(self, gan: GAN, watch: Callable[[int], object] = lambda n: None) -> Measured:
-        """Measure; `watch` is told of every part of this rank's samples.
+        """Measure; `watch` is called with the size of each part of this rank's samples.
 
         All scores are NaN, with a warning, where a sample is not finite.
         """
@@ -118,7 +118,7 @@ class Evaluation:
 
 
 def own_extractor(data: Any, images: Tensor) -> Extractor:
-    """What suits a data module: its own small classifier, else pixels, or points as they are."""
+    """The extractor of a data module: its own small classifier, else pixels; points are their own features."""
     if images.ndim == 2:
         return Points()
     known = getattr(data, "classifier", None)
@@ -126,7 +126,7 @@ def own_extractor(data: Any, images: Tensor) -> Extractor:
 
 
 def own_modes(data: Any) -> Modes | None:
-    """What counts a data module's modes: it has `centres` (K, 2) and `sigma`, or a `channel_classifier`."""
+    """The mode counter of a data module with `centres` (K, 2) and `sigma`, or with a `channel_classifier`."""
     centres, channels = getattr(data, "centres", None), getattr(data, "channel_classifier", None)
     if centres is not None:
         return lambda samples: _named(mode_coverage(samples, centres, data.sigma)._asdict())

@@ -1,4 +1,4 @@
-"""What asks a run to stop, heard between two batches."""
+"""Signals that stop a run between two batches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _HEARD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1"
 
 
 class Requeue(SIGTERMException):
-    """A stop that SIGUSR1 asked for: the run is saved, and whoever started it shall start it again."""
+    """A stop by SIGUSR1: the run is saved, and is to be started again."""
 
 
 class Interrupts:
-    """Hears Ctrl-C, SIGTERM and SIGUSR1 in place of what did, from :meth:`listen` until :meth:`restore`.
+    """Handles Ctrl-C, SIGTERM and SIGUSR1 from :meth:`listen` until :meth:`restore`.
 
-    SIGTERM is heard in place of Lightning, whose ranks do not all stop after the same batch, and SIGUSR1 too, for which
-    Lightning would save in the middle of a batch. The second Ctrl-C is not heard. Outside the main thread nothing is.
+    Lightning's own handlers are replaced: on SIGTERM its ranks do not all stop after the same batch, and on SIGUSR1 it
+    saves in the middle of one. The second Ctrl-C is not handled, and outside the main thread nothing is.
     """
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class Interrupts:
         self._world_size = 1
 
     def listen(self, trainer: Trainer) -> None:
-        """Begin."""
+        """Install the handlers."""
         self._heard, self._world_size = 0, trainer.world_size
         if threading.current_thread() is threading.main_thread():
             for number in _HEARD:
                 self._before[number] = signal.signal(number, self._hear)
 
     def restore(self) -> None:
-        """Let those hear it again that did."""
+        """Install the previous handlers."""
         for number in list(self._before):
             self._give_back(number)
 

@@ -43,23 +43,23 @@ class Patience(Callback):
         self._short = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Be patient with what a first batch takes: compiling, opening connections."""
+        """Keep torch's own limit for the first batch, which compiles and opens connections."""
         self._short = False
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Be so no longer."""
+        """Set the limit after the first batch."""
         if trainer.world_size > 1 and not self._short:
             self._short = True
             dist.set_timeout(timedelta(seconds=self.seconds))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Be patient again."""
+        """Put torch's own limit back."""
         if self._short:
             self._short = False
             dist.set_timeout(dist.default_pg_timeout)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say what a failed exchange means, and leave no process behind."""
+        """Explain a failed exchange, and end the processes that Lightning started."""
         if trainer.world_size == 1:
             return
         if _in_exchange(exception):

@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""The progress bar."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Progress(ProgressBar):
             print(*args, **kwargs)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is trained, and draw the bar for the first time."""
+        """Print the line about the run, and draw the bar."""
         folder = run_folder(trainer)  # a broadcast, so on every rank
         if not self._enabled:
             return
@@ -68,7 +68,7 @@ class Progress(ProgressBar):
             )  # fmt: skip
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Draw it again, if that is long ago."""
+        """Draw it when it is due."""
         if self._enabled and time.monotonic() - self._drawn >= self._interval:
             self._draw(trainer, cast("GAN", pl_module))
 
@@ -102,7 +102,7 @@ class Progress(ProgressBar):
         bar.set_postfix_str(", ".join(words))
 
     def _total(self, trainer: Trainer, gan: GAN) -> float | None:
-        """In kimg: the budget, else what the epochs or steps come to at the usual batch size."""
+        """The length of the run in kimg: its budget, else that of its epochs or steps at the usual batch size."""
         budget = find(trainer, Budget)
         if budget is not None and budget.kimg is not None:
             return budget.kimg

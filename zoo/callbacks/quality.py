@@ -128,7 +128,7 @@ class Quality(Callback):
         return {name: getattr(self, name) for name in _KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore them."""
         for name in _KEPT:
             setattr(self, name, state_dict.get(name))
 
@@ -169,7 +169,7 @@ class Quality(Callback):
             self._record(trainer, gan)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure what came out, unless that was just done, and in full after a run that is worth it."""
+        """Measure the trained GAN unless that was just done; in full after a run of at least `full_n` images."""
         gan = cast("GAN", pl_module)
         if self.score_kimg != gan.kimg:
             self._record(trainer, gan)
@@ -180,12 +180,12 @@ class Quality(Callback):
                 self._publish(trainer, gan, self._measure(trainer, gan, full), "full/")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the summary, and what it cost."""
+        """Print the summary, and the share of time spent here."""
         share = self.seconds / (time.monotonic() - self._started)
         say(trainer, f"Quality: {self.summary()}; measuring took {share:.1%} of the time")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure for ``validate``; a validation inside ``fit`` has a clock of its own."""
+        """Measure for ``validate``; inside ``fit`` `every_kimg` decides."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._evaluate(trainer, pl_module, "val")
 

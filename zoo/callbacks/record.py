@@ -74,16 +74,16 @@ class RunRecord(Callback):
         self._since: float | None = None  # monotonic, while training
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """Start, time spent and W&B's id, for a resumed run."""
         return {"started": self._started, "seconds": self._trained(), "wandb_id": self._wandb_id}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore them."""
         self._started, self._seconds = state_dict["started"], state_dict["seconds"]
         self._wandb_id = state_dict["wandb_id"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down what is known beforehand."""
+        """Write the facts that are known beforehand."""
         self._started = self._started or _now()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

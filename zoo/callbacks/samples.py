@@ -1,4 +1,4 @@
-"""What the generator makes, as it learns."""
+"""Pictures of samples during training."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Samples(Callback):
         self._folder = run_folder(trainer) / "samples"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw what an untrained generator makes."""
+        """Draw samples of the untrained generator."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
         if gan.images == 0:
@@ -65,7 +65,7 @@ class Samples(Callback):
             self._draw(trainer, gan)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw what came out, unless that was just done."""
+        """Draw the samples of the trained generator, unless that was just done."""
         gan = cast("GAN", pl_module)
         if self._drawn_at != gan.kimg:
             self._draw(trainer, gan)

@@ -44,7 +44,7 @@ class EarlyStopping(Callback):
         return {"best": self._best, "waited": self._waited, "seen": self._seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore them."""
         self._best, self._waited, self._seen = (state_dict[key] for key in ("best", "waited", "seen"))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

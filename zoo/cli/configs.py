@@ -92,7 +92,7 @@ def with_files(words: Sequence[str], commands: Container[str] = ()) -> list[str]
 
 
 def renamed(value: Any) -> Any:
-    """A configuration with the present names of its classes.
+    """Replace former class paths in a configuration by the present ones.
 
     The loggers were once at zoo/loggers.py, and `datamodules.X` was `zoo.datamodules.X`. A package of the user's own
     that is called `datamodules` is left alone.
@@ -178,7 +178,7 @@ def settings(key: str, words: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def whereabouts(key: str, given: str, said: str, words: Sequence[str]) -> str:
-    """Where `key` was set to `given`, or to what is spoken of in `said`; by itself where it was not; see `settings`."""
+    """The place that set `key` to `given`, or to a value that the message `said` contains; else `key` itself."""
     found = settings(key, words)
     exact = [place for place, value in found if given and _class_or_text(value) == given]
     spoken = [place for place, value in found if (text := _class_or_text(value)) and text in said]
@@ -310,7 +310,7 @@ def _first_below(path: str, options: set[str]) -> str:
 
 
 def _hints(class_path: str) -> dict[str, Any]:
-    """What a class says of the types of its arguments; nothing of those that cannot be known."""
+    """The type hints of a class's constructor; those that cannot be resolved are left out."""
     hints: dict[str, Any] = {}
     with suppress(ImportError, AttributeError, ValueError):
         for base in reversed(find(class_path).__mro__):
@@ -324,7 +324,7 @@ def _takes_none(hint: Any) -> bool:
 
 
 def _known(class_path: str | None) -> list[str]:
-    """The arguments of a class; none where they cannot be listed, and the parser says what is wrong."""
+    """The arguments of a class; empty where they cannot be listed: then the parser reports the mistake."""
     try:
         found = find(class_path or "")
     except (ImportError, AttributeError, TypeError, ValueError):

@@ -90,7 +90,7 @@ def explain(
 
 
 def no_memory(error: object) -> str | None:
-    """One line for an error that says that memory is too small for what was asked for; None for any other."""
+    """One line for an out-of-memory error; None for any other."""
     match = _MEMORY.search(str(error))
     if match is None and not isinstance(error, MemoryError):
         return None
@@ -106,7 +106,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _unnest(message: str) -> tuple[list[str], str | None, list[str]]:
-    """The path of keys, the innermost class, and what is left to say, at least a line."""
+    """The path of keys, the innermost class, and the remaining lines, at least one."""
     place: list[str] = []
     owner = None
     leaves: list[str] = []
@@ -125,7 +125,7 @@ def _unnest(message: str) -> tuple[list[str], str | None, list[str]]:
 
 
 def _given(message: str) -> str:
-    """The refused value, where the message has it and it is short; of a class, its path."""
+    """The refused value if the message has it and it is short; a class by its path; else empty."""
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     for line in lines:
         if match := _GIVEN.match(line) or _GOT.search(line):
@@ -180,7 +180,7 @@ def no_option(name: str, where: str, known: Iterable[str], owner: str = "", also
 
 
 def parameters_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
-    """What a class's constructor takes, by name, through **kwargs of its bases too."""
+    """The parameters of a class's constructor by name, with those of its bases that **kwargs reaches."""
     return _parameters(cls)[0]
 
 
@@ -202,6 +202,6 @@ def _parameters(cls: type[Any]) -> tuple[dict[str, inspect.Parameter], bool]:
 
 
 def find(class_path: str) -> Any:
-    """What a class path names; ImportError, AttributeError or ValueError where there is nothing."""
+    """Import a class by its path; ImportError, AttributeError or ValueError if there is none."""
     module, _, name = class_path.rpartition(".")
     return getattr(import_module(module), name)

@@ -89,7 +89,7 @@ def _variant(gan: GAN) -> str:
 
 
 def _describe(gan: GAN, data: LightningDataModule, run: Path, facts: Mapping[str, Any]) -> None:
-    """Let checkpoints and the run's `config.yaml` say how to build both again, as far as they know."""
+    """Write how to build both again into checkpoints and the run's `config.yaml`, as far as it is known."""
     parts: dict[str, Any] = dict(facts)
     try:
         model = redacted(description(gan, type(gan).__name__))

@@ -100,7 +100,7 @@ def _help(words: Sequence[str], run: str) -> str | None:
 
 
 def short_help(run: str) -> str:
-    """What the training command does, with examples, names and the options that matter."""
+    """The short help: usage, examples, names of configurations, main options."""
     names = {room: sorted(p.stem for p in (CONFIGS / room).glob("*.yaml")) for room in ("", "data")}
     listed = {room: textwrap.fill(
         ", ".join(name for name in found if name not in _NOT_VARIANTS), _WIDTH, initial_indent="  ",

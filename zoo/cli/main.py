@@ -64,7 +64,7 @@ set_loader("gan-zoo", lambda text: with_optimizers(configs.renamed(get_loader("y
 
 
 class Parser(LightningArgumentParser):
-    """Says what is wrong in one line and exits with status 2."""
+    """Reports an error in one line and exits with status 2."""
 
     words: ClassVar[list[str]] = []  # of the command line
 
@@ -78,7 +78,7 @@ class Parser(LightningArgumentParser):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the run's `config.yaml` and tells every logger what the run is."""
+    """Writes the run's `config.yaml`, and its configuration to every logger."""
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, run: Run) -> None:
         super().__init__(parser, config, save_to_log_dir=False)
@@ -99,7 +99,7 @@ class SaveConfig(SaveConfigCallback):
 
 
 class Run:
-    """Where a fit writes, under which names, and the text of its configuration."""
+    """A fit's folder, names and configuration."""
 
     def __init__(self, config: Namespace, config_text: str) -> None:
         objective = config.model.class_path.rpartition(".")[2]
@@ -122,7 +122,7 @@ class Run:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def full(self, error: OSError) -> str:
-        """One line for a disk without room: where, and what is kept."""
+        """One line for a full disk: where, and the checkpoint to go on from."""
         place, last = error.filename or self.folder, self.folder / files.LAST
         try:
             kimg = files.read(last)["game"]["images"] / 1000
@@ -131,7 +131,7 @@ class Run:
         return f"{place}: {error.strerror}; make room and go on from {kimg:g} kimg with --ckpt_path {last}"
 
     def introduce(self, logger: Namespace) -> None:
-        """Tell W&B's logger, in its configuration, what this run is called and where it lives."""
+        """Set W&B's name, group, id and folder in the logger's configuration."""
         logger.init_args.save_dir = logger.init_args.save_dir or str(self.folder)
         logger.init_args.name = logger.init_args.name or self.folder.name
         logger.init_args.id = logger.init_args.id or self.wandb_id
@@ -171,7 +171,7 @@ class ZooCLI(LightningCLI):
                 parser.link_arguments("model.init_args.generator.init_args.latent_dim", f"{target}.latent_dim")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Look at the files first: what the parser says of them names none."""
+        """Check the files before the parser, whose errors name none."""
         parsers = getattr(self, "_subcommand_parsers", {})
         try:
             Parser.words = words = _resolved(sys.argv[1:] if args is None else args, parsers)
@@ -331,7 +331,7 @@ class ZooCLI(LightningCLI):
 
 
 def keep_recipe(gan: GAN, recipe: Mapping[str, Any]) -> None:
-    """Let a GAN's checkpoints say how to build it again: its class_path, and the init_args in plain values."""
+    """Store in a GAN's checkpoints how to build it again: class_path, and init_args in plain values."""
     beside = {"_class_path": recipe["class_path"], "_instantiator": "lightning.pytorch.cli.instantiate_module"}
     gan.save_hyperparameters({**recipe["init_args"], **beside}, logger=False)
 
@@ -376,7 +376,7 @@ _SHORT_NAMES = {**_LOGGERS, "EarlyStopping": "zoo.callbacks.EarlyStopping"}  # L
 
 
 def _resolved(words: Sequence[str], commands: Container[str]) -> list[str]:
-    """A command line with the files of its names and its checkpoint, the variant's first."""
+    """Replace names of configurations and runs in a command line by files, the variant's file first."""
     return variant_first(_completed(with_files(words, commands)))
 
 
@@ -435,7 +435,7 @@ def _wandb_id(checkpoint: Path) -> str | None:
 
 
 def _mistake(error: Exception) -> str | None:
-    """One line for what a user can mend: a refusal, a file that cannot be read or written, sizes beyond memory."""
+    """One line for the user's mistakes: a refusal, an unreadable or unwritable file, sizes beyond memory; else None."""
     refused = isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _is_ours(error))
     if refused or (isinstance(error, OSError) and error.filename is not None):
         return first_line(error)
@@ -449,7 +449,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def main(args: list[str] | None = None, kind: type[ZooCLI] = ZooCLI) -> ZooCLI:
-    """Run `train.py` with `args`, or those of the command line; what it returns has the model and the trainer."""
+    """Run `train.py` with `args`, or those of the command line; the result has `model` and `trainer`."""
     hush()
     print_anything()
     import_wandb()  # the parser would, to know what its logger takes

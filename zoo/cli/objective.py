@@ -1,4 +1,4 @@
-"""What a command line knows of the objective that it names: its networks, and the optimisers of its paper."""
+"""The objective that a command line names: its networks, and its paper's optimisers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def with_optimizers(tree: Any) -> Any:
 
 
 def optimizer_words(words: Sequence[str]) -> list[str]:
-    """A command line that says the objective's own optimisers, once it is chosen, so that each setting can follow.
+    """Insert the objective's own optimisers behind its name, so that single settings of them can follow.
 
     Those that a file sets are left out.
     """

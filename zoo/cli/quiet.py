@@ -17,7 +17,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def hush() -> None:
-    """Silence what Lightning and jsonargparse say of things that are so by design, or that only they can mend."""
+    """Silence messages of Lightning and jsonargparse on intended behaviour, or on their own deprecations."""
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector", "trainer.call", "trainer.setup"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_news)  # the same function is added once
     for message in _WARNINGS:

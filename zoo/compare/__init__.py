@@ -1,4 +1,4 @@
-"""Runs beside each other: what was measured, whether a difference is more than chance, and a page that shows it.
+"""Compare runs: their scores, tests of their differences, and a page of both.
 
     from zoo.compare import compare, html
     comparison = compare(["runs/"])

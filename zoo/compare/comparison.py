@@ -77,7 +77,7 @@ class Variant:
         return configuration(self.runs[0]) or {}
 
     def summary(self, measure: Measure, when: When) -> Summary:
-        """Over seeds, of those runs that were measured so."""
+        """Summary over the seeds that have this score."""
         if (measure, when) not in self._summaries:
             measured = [found[measure] for found in self.scores if measure in found]
             values = [measure.best(points) if when == "best" else points[-1].value for points in measured]
@@ -203,7 +203,7 @@ class Comparison:
 
     @property
     def runs(self) -> list[Run]:
-        """All runs of the sections, those that do not count too."""
+        """All runs of the sections, also those that do not count."""
         return [r for section in self.sections for v in section.variants for r in (*v.runs, *v.others)]
 
 
@@ -240,7 +240,7 @@ def compare(paths: Iterable[str | Path]) -> Comparison:
 
 
 def problems(run: Run) -> Iterator[str]:
-    """What a reader must know before believing a run's numbers."""
+    """Warnings about a run's numbers."""
     if run.status == "running":
         yield f"still running, or killed, at {run.kimg:.4g} kimg"
     elif run.status != "finished":
@@ -262,7 +262,7 @@ def problems(run: Run) -> Iterator[str]:
 
 
 def configuration(run: Run) -> dict[str, Any] | None:
-    """A run's configuration without what is only this run's."""
+    """A run's configuration without the keys that differ from run to run."""
     if run.config is None:
         return None
     return {key: value for key, value in run.config.items() if not key.startswith(OF_A_RUN)}

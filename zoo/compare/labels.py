@@ -1,4 +1,4 @@
-"""Configurations: which are the same, and short names for those that are not."""
+"""Group equal configurations, and name different ones."""
 
 from __future__ import annotations
 

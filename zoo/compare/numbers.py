@@ -18,7 +18,7 @@ _OF_A_SUMMARY = ("values", "n", "mean", "sd", "interval")
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """What the page shows, in plain values; NaN and the infinities are "nan", "inf" and "-inf".
+    """The page's numbers in plain values; NaN and the infinities are "nan", "inf" and "-inf".
 
     {"schema", "statistics", "left_out", "sections": [{"dataset", "notes", "variants", "measures", "configuration"}]};
     a section's "variants" hold their "runs", its "measures" hold "best" and "final" of each variant, over seeds, and,

@@ -1,4 +1,4 @@
-"""Run folders, read back and checked: nothing in them is trusted to be what a run writes."""
+"""Read run folders, and check that every file is as a run writes it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def began(self) -> bool:
-        """Whether anything was logged, or any image dealt."""
+        """Whether anything was logged, or any image used."""
         return bool(self.rows) or self.kimg > 0
 
     @property
@@ -105,7 +105,7 @@ class Run:
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
-    """The folders of runs: those given, and those anywhere below a folder that is none itself; each once, resolved.
+    """The folders of runs: those given, or all below a folder that is no run; each once, resolved.
 
     Raises:
         ValueError: no paths, or one that is no folder, or has no run in it.

@@ -22,7 +22,7 @@ FULL = "full/"
 
 
 class Measure(NamedTuple):
-    """A score under a protocol: what one column holds, and nothing else."""
+    """A score under a protocol: one column of a table."""
 
     key: str  # as it is logged: fd/digits-cnn, full/kd/digits-cnn, modes/covered
     protocol: Protocol

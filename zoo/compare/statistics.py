@@ -1,4 +1,4 @@
-"""What a few seeds can tell, on plain lists of numbers."""
+"""Statistics of a few seeds, on plain lists of numbers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def wins(a: Sequence[float], b: Sequence[float], *, lower_is_better: bool) -> fl
 
 
 def permutation_p(a: Sequence[float], b: Sequence[float], *, lower_is_better: bool) -> float:
-    """The two-sided p-value of :func:`wins`, were the labels `a` and `b` dealt at random.
+    """The two-sided p-value of :func:`wins` under random permutations of the labels `a` and `b`.
 
     Mann & Whitney 1947, with midranks for ties. The share of all C(n+m, n) ways to deal the labels whose number of wins
     is at least as far from half of all pairs: exact up to 8 against 8 values, and beyond that of 20,000 ways drawn at

@@ -1,4 +1,4 @@
-"""What a run logs, by name, as far as a dashboard shows it."""
+"""Names of logged values that a dashboard shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a game, judged from numbers that were read of it: no tensors, no networks, no trainer."""
+"""Pathologies of a run. What is exported here judges plain numbers: no tensors, no networks, no trainer."""
 
 from zoo.diagnostics.judgement import Finding, History, present
 from zoo.diagnostics.reading import Reading

@@ -1,4 +1,4 @@
-"""Whether a run has one of the pathologies of GANs, while it trains."""
+"""Diagnosis during training."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ class Diagnostics(Callback):
         checkpoint["callbacks"][self.state_key]["reader"]["norms"] = self._reader.gradients(cast("GAN", pl_module))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them back; what they show is found again when the fit starts."""
+        """Restore the readings; `on_fit_start` judges them again."""
         self.history.readings = [Reading.of_row(row) for row in state_dict["readings"]]
         self._reader.load_state_dict(state_dict["reader"])
 
     # When it reads.
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look for what knows the data's classes or modes."""
+        """Find the classifier or the modes of the data."""
         self.seconds, self._started = 0.0, time.monotonic()
         self._reader.know(getattr(trainer, "datamodule", None))
         self.history = History(self.history.readings, uses(cast("GAN", pl_module)))
@@ -103,13 +103,13 @@ class Diagnostics(Callback):
                 self._read(trainer, gan, *parts(batch)[:2])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say so, if it ends because a move was not finite."""
+        """Report a divergence if a move that was not finite ended the run."""
         gan = cast("GAN", pl_module)
         if gan.failure:
             self._judge(trainer, gan, Reading(kimg=gan.kimg, finite=False))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print what was found, and what looking took; look at the final generator if that is asked for."""
+        """Print the findings and the time spent; run the frozen-generator experiment if asked."""
         share = self.seconds / (time.monotonic() - self._started)
         found = ", ".join(dict.fromkeys(f.name for f in self.history.findings)) or "nothing"
         count = len(self.history.readings)
@@ -139,7 +139,7 @@ class Diagnostics(Callback):
 
     @isolate_rng()
     def _retrain(self, trainer: Trainer, gan: GAN) -> None:
-        """Every rank on its own data; what is told is rank 0's."""
+        """Run the experiment on every rank's own data; report rank 0's."""
         shown = retrain(gan, cast("Iterable[Any]", trainer.train_dataloader), seed=self.seed)
         say(trainer, wrapped(f"{type(gan).__name__}, against the frozen generator: {shown}", "    "))
         folder = trainer.log_dir  # a broadcast, so on every rank
@@ -147,7 +147,7 @@ class Diagnostics(Callback):
             put(json.dumps(shown.as_row(), indent=1).encode(), Path(folder) / "frozen_generator.json")
 
     def _judge(self, trainer: Trainer, gan: GAN, reading: Reading) -> None:
-        """Keep a reading; tell what is new with it."""
+        """Add a reading to the history; report new findings."""
         for finding in self.history.add(reading):
             say(trainer, wrapped(f"{type(gan).__name__}: {finding}", "    "))
             log_alert(trainer.loggers, finding.name, str(finding))

@@ -35,7 +35,7 @@ _FIRST, _FACTOR = 5, 1.6  # looks after 0, 5, 8, 13, 20, 33, ... steps
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a fresh D came to, look by look."""
+    """D's error and G's gradient over the steps of a fresh D."""
 
     steps: list[int]  # that D had taken
     error: list[float]  # the share of pairs of held-back data and samples that D ranks wrongly
@@ -115,7 +115,7 @@ def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float
 
 
 def fresh(net: nn.Module) -> None:
-    """Begin a network anew, which does not say how it began: He et al. 2015 for leaky units of slope 0.2, biases 0.
+    """Initialise a network anew: He et al. 2015 for leaky units of slope 0.2, biases 0.
 
     What is neither linear nor a convolution gets what its own `reset_parameters` gives.
     """

@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
 
 class History:
-    """Readings of one run in order, and what they show; the same readings always show the same.
+    """Readings of one run in order, and the findings, a function of them.
 
     Args:
         readings: those there are already.
@@ -57,7 +57,7 @@ class History:
             self.add(reading)
 
     def add(self, reading: Reading) -> list[Finding]:
-        """Take one more; what came up with it, or came back after it was gone."""
+        """Add a reading; returns the findings that are new, or back after an absence."""
         self.readings.append(reading)
         seen = present(self.readings)
         new = [
@@ -71,7 +71,7 @@ class History:
 
 
 def present(readings: Sequence[Reading]) -> dict[str, str]:
-    """The pathologies that a run has at the last of its readings, by name, each with the evidence in words."""
+    """The pathologies present at the last reading, {name: evidence in words}."""
     found = {DIVERGENCE: divergence(readings), DIMINISHED: diminished(readings)}
     if not found[DIVERGENCE] and not found[DIMINISHED]:  # either leaves a generator that makes nothing of use
         found[COLLAPSE], found[OSCILLATION] = collapse(readings), oscillation(readings)
@@ -112,7 +112,7 @@ def _burst(readings: Sequence[Reading]) -> str:
 
 
 def diminished(readings: Sequence[Reading]) -> str:
-    """D is right, and G's loss is flat there or its gradient has gone."""
+    """Evidence that D ranks rightly while G's loss is flat there, or its gradient has fallen; else empty."""
     window = readings[-STUCK:]
     if len(window) < STUCK or min(r.accuracy for r in window) < SURE:
         return ""
@@ -177,7 +177,7 @@ def oscillation(readings: Sequence[Reading]) -> str:
 
 
 def _middle(readings: Sequence[Reading], what: str) -> float:
-    """The median of what is known; NaN if nothing is."""
+    """The median of the values that are not NaN; NaN if all are."""
     known = [value for r in readings if not math.isnan(value := getattr(r, what))]
     return median(known) if known else math.nan
 

@@ -66,11 +66,11 @@ class Reader:
         self.modes = mode_teller(data)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it was last."""
+        """Positions at the last readings."""
         return {name: getattr(self, f"_{name}") for name in ("places", "move", "weights", "step", "start")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take that back, and the `gradients` that there were."""
+        """Restore that, and the norms of the gradients."""
         for name, value in state.items():
             setattr(self, f"_{name}", value)
 
@@ -241,7 +241,7 @@ def stray(course: Tensor) -> Tensor:
 
 
 def uses(gan: GAN) -> set[str]:
-    """What a game is made of, in words that advice goes by.
+    """The parts of a game by name, for advice.
 
     The names of its objective's, dynamics' and stabilizers' classes and of those they derive from; "ema", "clip_norm"
     and "schedule" where it has one; "saturates" where L_G has no slope for a fake that D is sure of.
@@ -256,7 +256,7 @@ def uses(gan: GAN) -> set[str]:
 
 
 def mode_teller(data: Any) -> Callable[[Tensor], Tensor] | None:
-    """What tells the modes of samples, where a data module knows them: its `centres`, or a `channel_classifier`."""
+    """The function from samples to modes of a data module with `centres` or a `channel_classifier`; else None."""
     centres, channels = getattr(data, "centres", None), getattr(data, "channel_classifier", None)
     if centres is not None:
         return lambda samples: torch.cdist(samples.float(), centres.to(samples)).argmin(1)

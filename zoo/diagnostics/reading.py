@@ -1,4 +1,4 @@
-"""What was read of a game at one moment: numbers only."""
+"""One reading of a game: numbers only."""
 
 from __future__ import annotations
 

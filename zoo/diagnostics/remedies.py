@@ -1,4 +1,4 @@
-"""What the lectures prescribe against a pathology, as far as a run does not do it already."""
+"""The lectures' remedies for a pathology, without those that a run has already."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 
 
 def advice(pathology: str, uses: Collection[str]) -> str:
-    """At most three remedies in a sentence, none that the run has; `uses` as `zoo.diagnostics.reader.uses` tells."""
+    """At most three remedies in a sentence, none that the run has; `uses` is from `zoo.diagnostics.reader.uses`."""
     used = set(uses)
     apt = [r.text for r in REMEDIES[pathology] if not r.unless & used and (not r.where or r.where & used)][:_TOLD]
     return f"try {', '.join(apt[:-1])} or {apt[-1]}" if len(apt) > 1 else f"try {apt[0]}"

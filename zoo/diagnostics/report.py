@@ -1,4 +1,4 @@
-"""What is wrong with a trained GAN, as `python -m zoo diagnose` reports it."""
+"""The report of `python -m zoo diagnose`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was read of a trained GAN, now and while it trained."""
+    """Readings of a trained GAN, now and while it trained."""
 
     ref: str
     objective: str

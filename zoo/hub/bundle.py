@@ -231,7 +231,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def check_game(game: Any, path: Path) -> None:
-    """ValueError unless it is how far training had come, as :func:`counters` says it."""
+    """ValueError unless `game` has the counters of :func:`counters`."""
     if not isinstance(game, dict) or not all(_is_count(game.get(key)) for key in _COUNTERS):
         raise ValueError(f"{path}: game must have {', '.join(_COUNTERS)}, whole numbers from 0 up")
 

@@ -1,4 +1,4 @@
-"""The model card: what a published checkpoint is and how it was measured, for people and for Hugging Face's Hub."""
+"""The model card of a published checkpoint."""
 
 from __future__ import annotations
 

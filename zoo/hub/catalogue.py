@@ -23,7 +23,7 @@ MORE = "in a checkout of the zoo: pip install ./zoo/hub/catalogue_data"  # the w
 
 @dataclass(frozen=True)
 class Entry:
-    """A published checkpoint, as its `config.json` tells it."""
+    """A published checkpoint, read from its `config.json`."""
 
     folder: Path
 
@@ -66,7 +66,7 @@ def names() -> list[str]:
 
 
 def entries() -> list[Entry]:
-    """The same with what is known of each."""
+    """The catalogue's entries, in alphabetical order."""
     return [Entry(DATA / name) for name in names()]
 
 

@@ -107,7 +107,7 @@ def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> Ligh
 
 
 def table(measured: Measured) -> str:
-    """The scores, a line each, and a line of what they depend on."""
+    """The scores, a line each, and a line of their conditions."""
     width = max(map(len, measured.scores))
     facts = measured.facts
     conditions = (

@@ -1,4 +1,4 @@
-"""What a run's folder tells of a training, without what is nobody else's business.
+"""Facts of a training from its run's folder, fit to be published.
 
 Paths of this machine, the data's root and whatever looks like a secret are left out of all that is read here.
 """
@@ -64,7 +64,7 @@ def data(run: Path) -> dict[str, Any] | None:
 
 
 def scores(run: Path, kimg: float) -> dict[str, Any] | None:
-    """What was measured of a run until `kimg`, as the rows of its `scores.jsonl`; None if nothing was.
+    """A run's measurements until `kimg`, rows of its `scores.jsonl`; None if there are none.
 
     Returns:
         ``name``, the score, as "fd/fashion-cnn"; ``final``, the cheap measurement at `kimg` itself; ``best``, the

@@ -154,7 +154,7 @@ def words_of(ref: str, words: Sequence[str], trust: Sequence[str] = ()) -> list[
 
 
 def _data_words(words: Iterable[str]) -> list[str]:
-    """Those that choose data and set their arguments."""
+    """The words that choose data and set their arguments."""
     found, left = [], list(words)
     while left:
         word = left.pop(0)
@@ -167,7 +167,7 @@ def _data_words(words: Iterable[str]) -> list[str]:
 
 
 def _model(kind: type[GAN], source: Source) -> dict[str, Any]:
-    """A configuration's section: all that the source was built with, but for the facts of its data."""
+    """The section `model` that builds the source's GAN, without arguments that follow from the data."""
 
     def renewed(value: Any, own: bool = False) -> Any:
         if isinstance(value, list | tuple):
@@ -281,7 +281,7 @@ def _stabilizers(told: Mapping[str, Any]) -> str:
 
 
 def _mapping(told: Any) -> Mapping[str, Any]:
-    """What a file says, where it says something of parts."""
+    """The value if it is a mapping, else an empty one."""
     return told if isinstance(told, Mapping) else {}
 
 
@@ -291,7 +291,7 @@ def _word(value: Any) -> str:
 
 
 def _account(gan: GAN, source: Source, loaded: Sequence[str], new: Sequence[str]) -> str:
-    """What was loaded, from where, in a line."""
+    """One line on the networks loaded and their source."""
     line = f"Starting from {source.ref}{f' ({source.objective})' if source.objective else ''}: {', '.join(loaded)}"
     if new:
         line += f"; new: {', '.join(new)}"

@@ -1,4 +1,4 @@
-"""Trained GANs by reference: what a reference means, and the GAN behind it."""
+"""Trained GANs by reference."""
 
 from __future__ import annotations
 

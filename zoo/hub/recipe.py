@@ -106,7 +106,7 @@ def _described(value: Any, place: str) -> Any:
 
 
 def _built(value: Any, place: str, find_class: FindClass) -> Any:
-    """A class in the plain values becomes what it makes; an optimiser waits for its parameters."""
+    """Build the classes in plain values; an optimiser becomes a partial that waits for its parameters."""
     if isinstance(value, list):
         return [_built(part, f"{place}[{i}]", find_class) for i, part in enumerate(value)]
     if not isinstance(value, dict):

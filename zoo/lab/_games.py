@@ -38,7 +38,7 @@ def train_critic(
     objective: type[GAN], generator: nn.Module, critic: MLPDiscriminator, data: LightningDataModule | Stream,
     steps: int, look: Callable[[int], None] = lambda step: None, **kwargs: Any,
 ) -> MLPDiscriminator:  # fmt: skip
-    """Let D alone move, for `steps` batches, against a generator that stays; returns it, in float64 from then on."""
+    """Train D alone for `steps` batches against a fixed generator; returns it, in float64."""
     fit(objective(generator, critic, dynamics=Alternating(d_steps=steps + 1), **kwargs), data, steps, look)
     return critic.double()
 

@@ -32,7 +32,7 @@ COLOURS = (BLUE, ORANGE, GREEN)  # of the three times
 
 
 class Duel(NamedTuple):
-    """A generator that stays, and what a new discriminator became against it; both in float64."""
+    """A fixed generator, and the discriminators trained from scratch against it; both in float64."""
 
     steps: int  # that the generator was trained for
     generator: MLPGenerator
@@ -40,7 +40,7 @@ class Duel(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Whose duel it is, for figures and numbers."""
+        """A name for figures and numbers."""
         return f"G of {self.steps} steps"
 
 

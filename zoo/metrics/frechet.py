@@ -12,7 +12,7 @@ from zoo.metrics._checks import as_float64, finite
 
 
 class Moments(NamedTuple):
-    """What the Fréchet distance needs to know of a set of features, in float64."""
+    """Number, mean and covariance of a set of features, in float64."""
 
     n: int  # rows
     mean: Tensor  # (D,)

@@ -1,4 +1,4 @@
-"""Neighbourhoods: how much of what is made is real, and how much of what is real is made."""
+"""Precision, recall, density and coverage, by nearest neighbours."""
 
 from __future__ import annotations
 

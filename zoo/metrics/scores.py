@@ -1,4 +1,4 @@
-"""Scores by name: which there are, what they are called in which features, and all that are wanted at once."""
+"""Scores by name, and the computation of several at once."""
 
 from __future__ import annotations
 

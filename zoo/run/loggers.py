@@ -85,7 +85,7 @@ class MetricsLog(Logger):
         """Nothing: the run's config.yaml and run.json hold them."""
 
     def _begin(self) -> float:
-        """Make the folder, cut off a row torn by a kill, and say at what time the last row was."""
+        """Make the folder, cut off a row torn by a kill, and return the last row's time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             file.seek(0)
@@ -241,7 +241,7 @@ class WandbLogger(LightningWandbLogger):
         return "offline"
 
     def _attempt(self, call: Callable[..., object], *args: Any, **kwargs: Any) -> None:
-        """Call W&B; let no failure of its reach training, and after the first leave it alone."""
+        """Call W&B; its first failure is a warning, and ends all further calls."""
         if self._broken:
             return
         try:
@@ -252,7 +252,7 @@ class WandbLogger(LightningWandbLogger):
 
 
 class _Relay:
-    """Says the first thing that W&B has to say of its uploads, and would not, being told to be silent."""
+    """Forwards W&B's first warning about its uploads, which WANDB_SILENT would hide."""
 
     def __init__(self, run: Run) -> None:
         self._folder: Path | None = Path(run.dir).parent  # None once it has spoken
@@ -261,7 +261,7 @@ class _Relay:
         """Nothing."""
 
     def warning(self, message: str) -> None:
-        """Say it."""
+        """Forward the first one."""
         if self._folder is not None:
             what = message.removeprefix("wandb: ").removeprefix("WARNING ").removeprefix("ERROR ").partition(". ")[0]
             rank_zero_warn(f"W&B: {what.rstrip('.')}; `wandb sync {self._folder}` sends what it lacks")
@@ -271,14 +271,14 @@ class _Relay:
 
 
 def _hush() -> None:
-    """Let W&B be as silent as it was before a :class:`_Relay`."""
+    """Remove the :class:`_Relay`."""
     import wandb
 
     wandb.termsetup(wandb.setup().settings, None)
 
 
 def import_wandb() -> None:
-    """Import W&B with its temporary folders in our cache, a folder a process; remove those of processes that are gone.
+    """Import W&B with its temporary folders in our cache, one a process; delete those of ended processes.
 
     It makes them in the system's folder otherwise, where a killed process leaves them for good.
     """
@@ -314,7 +314,7 @@ def _runs(process: int) -> bool:
 
 @contextmanager
 def _arguments_redacted() -> Iterator[None]:
-    """Let W&B, which keeps the words of the command line, see none that is a credential."""
+    """Hide credentials in `sys.argv` from W&B, which records it."""
     words = sys.argv[1:]
     sys.argv[1:] = redacted_words(words)
     try:
@@ -369,7 +369,7 @@ def log_alert(loggers: Iterable[Logger], title: str, text: str) -> None:
 
 
 def _say_where(run: Run) -> None:
-    """One line of our own: W&B's twenty would follow what a run ends with."""
+    """Print one line in place of W&B's twenty."""
     if run.url:
         rank_zero_info(f"W&B: {run.url}")
     elif not run.disabled:

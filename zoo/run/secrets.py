@@ -1,4 +1,4 @@
-"""What must never be written down: credentials that stand in the environment, in options or in addresses."""
+"""Remove credentials in variables, options and addresses from what is written."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def is_secret(name: object) -> bool:
 
 
 def redacted(value: Any) -> Any:
-    """A text without credentials, or plain values whose texts have none; what is named as a secret is gone entirely."""
+    """A text, or plain values, without credentials; a value named as a secret is replaced whole."""
     if isinstance(value, Mapping):
         return {k: HIDDEN if is_secret(k) and isinstance(v, str) and v else redacted(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What is done to the weights themselves."""
+"""Stabilizers of weights: spectral norm, clipping, penalties."""
 
 from __future__ import annotations
 

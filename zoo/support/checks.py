@@ -1,4 +1,4 @@
-"""What a game refuses when it is built: losses, networks and settings that do not go together."""
+"""Refusals when a game is built: losses, networks and settings that do not go together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects that can say how they were built."""
+"""Objects that remember the arguments of their constructor."""
 
 from __future__ import annotations
 

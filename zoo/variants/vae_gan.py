@@ -116,7 +116,7 @@ class VAEGAN(EncoderGAN):
         return self.generate(z, batch.labels)
 
     def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
-        """L_D; of reconstructions too, if they are judged."""
+        """L_D, with that of reconstructions if D scores them."""
         if not self.reconstructions:
             return super().d_terms(critic, batch, real, fake)
         rebuilt = critic(self.rebuild(batch, *self.encoder(batch.real)), "fake")
@@ -160,7 +160,7 @@ class VAEGAN(EncoderGAN):
         return frozenset({"d" if d_waits else "g"})
 
     def after_turn(self, turn: Turn) -> None:
-        """Keep the costs as they were before anybody moved: those of D's turn, or of G's while D waits."""
+        """Keep the costs from before the moves: those of D's turn, or of G's if D waits."""
         if turn.name == "d" or (turn.name == "g" and "d" in self.waiting):
             outputs = dict(self.outputs[turn.name])
             real = outputs.pop("real").score

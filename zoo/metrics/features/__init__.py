@@ -1,4 +1,4 @@
-"""Extractors: what a score is computed in, and named after.
+"""Feature extractors, which scores are computed in and named after.
 
 `fd/<name>` is a Fréchet distance in the space of the extractor of that name; only with Inception v3 it is an FID.
 """

@@ -16,7 +16,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class Features(NamedTuple):
-    """What an extractor says of N images."""
+    """An extractor's output on N images."""
 
     features: Tensor  # (N, D), float32
     logits: Tensor | None = None  # (N, K), float32, where it classifies
@@ -65,7 +65,7 @@ class Extractor(nn.Module, ABC):
         return images.clamp(-1, 1)
 
     def train(self, mode: bool = True) -> Extractor:
-        """Stay in evaluation mode, whoever holds it."""
+        """Stay in evaluation mode, also inside a module that trains."""
         return super().train(False)
 
     @cached_property

@@ -42,7 +42,7 @@ class Points(Extractor):
 
 
 class Wrapped(Extractor):
-    """Any module as an extractor: it is given what comes, and frozen.
+    """Any module as an extractor: images go in unchanged, and it is frozen.
 
     The fingerprint knows its layers and weights, not its code: give what computes something else another name.
 
@@ -60,7 +60,7 @@ class Wrapped(Extractor):
         self.freeze()
 
     def extract(self, images: Tensor) -> Features:
-        """What the module says, flattened."""
+        """The module's output, flattened."""
         said = self.module(images)
         features, logits = said if isinstance(said, tuple) else (said, None)
         return Features(features.flatten(1), logits)

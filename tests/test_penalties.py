@@ -8,8 +8,9 @@ from tests.games import fit, networks, points, score
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.noise import Noise
 from zoo.penalties import gradient_norm, norm_penalty, penalty_points
-from zoo.stabilizers import GradientPenalty, InstanceNoise, MinibatchDiscrimination, SpectralNorm
+from zoo.stabilizers import R1, GradientPenalty, InstanceNoise, MinibatchDiscrimination, SpectralNorm
 from zoo.stabilizers.penalty import finite_difference
+from zoo.types import Batch, Output, Role
 from zoo.variants.nsgan import NSGAN
 
 DOUBLE = torch.float64
@@ -154,6 +155,26 @@ def test_a_finite_difference_needs_no_second_derivative_and_is_refused_elsewhere
         NSGAN(*networks(d_norm="batch"), stabilizers=[penalty])
     with pytest.raises(ValueError, match="a gradient penalty is per sample"):
         NSGAN(*networks(), stabilizers=[penalty, MinibatchDiscrimination(3, 2)])
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(None, 0.0002 * 8 * 16 / 4), (0.5, 0.5)])
+def test_the_heuristic_gamma_of_r1(gamma: float | None, expected: float) -> None:
+    """0.0002 times an image's pixels over a batch's images; the gradient of 3 Σ x has the square 9 · 3 · 8 · 16."""
+    shape = (3, 8, 16)
+    real = torch.randn(4, *shape)
+
+    def critic(x: Tensor, role: Role) -> Output:
+        return Output(3 * x.flatten(1).sum(1), {})
+
+    r1 = R1(gamma)
+    terms = r1.d_terms(
+        critic, Batch(real, None, real[:, :0], real, Noise(0)), critic(real, "real"), critic(real, "fake")
+    )
+    assert terms["gradient_penalty"].item() == pytest.approx(expected / 2 * 9 * 3 * 8 * 16)
+    with pytest.raises(
+        ValueError, match="R1: the heuristic for gamma is of images, and the data are points; give gamma"
+    ):
+        fit(NSGAN(*networks(), stabilizers=[R1()]), points(1))
 
 
 def test_a_penalty_is_taken_at_the_clean_point() -> None:

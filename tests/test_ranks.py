@@ -35,6 +35,7 @@ from zoo.metrics.features import Points
 from zoo.penalties import WHERE
 from zoo.schedules import Linear
 from zoo.stabilizers import (
+    R1,
     AdaptiveAugment,
     DiffAugment,
     Dropout,
@@ -123,7 +124,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "Unrolled": lambda **kw: ns(dynamics=Unrolled(k=2), **kw),
     "InstanceNoise": lambda **kw: ns(InstanceNoise(1.0, sigma=0.3), **kw),
     "DiffAugment": lambda **kw: pictures(DiffAugment(), **kw),
-    "AdaptiveAugment": lambda **kw: pictures(AdaptiveAugment(speed_kimg=0.05, interval=2), **kw),
+    "AdaptiveAugment and R1": lambda **kw: pictures(AdaptiveAugment(speed_kimg=0.05, interval=2), R1(), **kw),
     "LayerNoise": lambda **kw: ns(LayerNoise(), **kw),
     "LeCam": lambda **kw: ns(LeCam(decay=0.5), **kw),
     "Dropout": lambda **kw: ns(Dropout(), **kw),

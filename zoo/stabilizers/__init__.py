@@ -8,12 +8,13 @@ from zoo.stabilizers.lecam import LeCam
 from zoo.stabilizers.minibatch import MinibatchDiscrimination
 from zoo.stabilizers.noise import Dropout, InstanceNoise, LayerNoise
 from zoo.stabilizers.packed import Packed
-from zoo.stabilizers.penalty import GradientPenalty
+from zoo.stabilizers.penalty import R1, GradientPenalty
 from zoo.stabilizers.targets import FeatureMatching, LabelSmoothing
 from zoo.stabilizers.virtual import VirtualBatchNorm
 from zoo.stabilizers.weights import HistoricalAveraging, SpectralNorm, WeightClip, WeightPenalty
 
 __all__ = [
+    "R1",
     "AdaptiveAugment",
     "DiffAugment",
     "Dropout",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from zoo import distributed
 from zoo.noise import Noise
 from zoo.penalties import TARGETS, WHERE, Target, Where, gradient_norm, norm_penalty, penalty_points
 from zoo.schedules import Schedule
@@ -113,6 +114,38 @@ def finite_difference(score: Callable[[Tensor], Tensor], x: Tensor, step: float,
         with noise.ahead():
             there = score(x + step * epsilon)
         return ((there - score(x)) / step).square()
+
+
+class R1(GradientPenalty):
+    """γ/2 · E ‖∇D(x)‖² at real images (Mescheder, Geiger & Nowozin 2018, equation 9).
+
+    Without a gamma it is 0.0002 · H · W / N for images of H by W pixels and batches of N over all ranks: the heuristic
+    of StyleGAN2-ADA (Karras et al. 2020, the authors' `--cfg=auto`).
+
+    Args:
+        gamma: γ, at least 0. The authors' CIFAR-10 preset has 0.01.
+        scheduler: kimg to a factor on γ.
+
+    Raises:
+        ValueError: as `GradientPenalty`, and without a gamma for data that are points.
+    """
+
+    def __init__(self, gamma: float | None = None, scheduler: Schedule | None = None) -> None:
+        super().__init__((gamma or 0) / 2, where="real", target="zero", scheduler=scheduler)
+        self.gamma = gamma
+
+    def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
+        """The penalty, as `gradient_penalty`."""
+        if self.gamma is None:
+            if batch.real.ndim != 4:
+                raise ValueError("R1: the heuristic for gamma is of images, and the data are points; give gamma")
+            pixels, images = batch.real.shape[2:].numel(), len(batch.real) * distributed.world_size()
+            self.weight = 0.0002 * pixels / images / 2
+        return super().d_terms(critic, batch, real, fake)
+
+    def extra_repr(self) -> str:
+        """γ, for printing."""
+        return f"gamma={self.gamma}"
 
 
 def check_penalty(gan: Game, weight: float = 0.0) -> None:

@@ -24,7 +24,7 @@ from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, 
 from zoo.datamodules import Digits, Toy
 from zoo.datamodules.base import DataModule, Split
 from zoo.diagnostics import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
-from zoo.diagnostics.reader import stray
+from zoo.diagnostics.reader import detour
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
 from zoo.gan import GAN
 from zoo.metrics import frechet_distance
@@ -343,7 +343,7 @@ def _residual(course: Sequence[Tensor]) -> float:
     """The root mean square of what a line through places (D,) leaves; NaN of too few, or of what is not finite."""
     if len(course) < 3 or not all(place.isfinite().all() for place in course):
         return math.nan
-    return float(stray(torch.stack(list(course)).double()))
+    return float(detour(torch.stack(list(course)).double()))
 
 
 def _floats(data: Tensor) -> Tensor:

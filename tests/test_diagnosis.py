@@ -22,8 +22,8 @@ from zoo.diagnostics.remedies import REMEDIES
 # A game that goes well: D is somewhat better than a coin, samples are as the data.
 WELL = Reading(
     kimg=0.0, loss_d=1.2, loss_g=0.8, accuracy=0.75, overlap=0.5, gap=0.4, scale=1.5, slope=0.55, gradient=0.5,
-    weights=20.0, growth=1.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, stray=0.1, sway=0.1,
-    turn=0.3,
+    weights=20.0, growth=1.0, diversity=0.95, feature_diversity=0.7, modes=0.9, movement=0.15, detour=0.1,
+    direction_change=0.1, weight_turn=0.3,
 )  # fmt: skip
 Series = Sequence[float] | Callable[[int], float] | float
 
@@ -131,7 +131,7 @@ def test_a_generator_that_gets_no_gradient_has_not_collapsed() -> None:
 
 # Non-convergence
 
-CIRCLING = {"movement": 1.2, "stray": 0.8, "sway": lambda i: -0.8 if i % 2 else 0.3}
+CIRCLING = {"movement": 1.2, "detour": 0.8, "direction_change": lambda i: -0.8 if i % 2 else 0.3}
 
 
 def test_samples_that_go_to_and_fro_are_found_with_their_evidence() -> None:
@@ -146,15 +146,19 @@ def test_samples_that_go_to_and_fro_are_found_with_their_evidence() -> None:
 @pytest.mark.parametrize(
     "series",
     [
-        {"stray": 0.4},  # it winds its way
-        {"stray": math.nan},
+        {"detour": 0.4},  # it winds its way
+        {"detour": math.nan},
         {"movement": 0.4},  # any game without an average bounces
         {"movement": lambda i: 2.0 * 0.9**i},  # it calms down
         {"diversity": lambda i: 0.03 * (i + 1)},  # it gets somewhere
         {"modes": lambda i: 0.03 * (i + 1)},
-        {"sway": 0.6},  # it goes one way
-        {"movement": 2.0, "sway": lambda i: -0.8 if i % 2 else 0.3, "modes": lambda i: 0.03 * (i + 1)},  # half the time
-        {"movement": lambda i: 2.0 if i % 5 else 0.5, "sway": 0.6},
+        {"direction_change": 0.6},  # it goes one way
+        {
+            "movement": 2.0,
+            "direction_change": lambda i: -0.8 if i % 2 else 0.3,
+            "modes": lambda i: 0.03 * (i + 1),
+        },  # half the time
+        {"movement": lambda i: 2.0 if i % 5 else 0.5, "direction_change": 0.6},
     ],
 )
 def test_what_is_nearly_an_oscillation(series: dict[str, Series]) -> None:
@@ -163,7 +167,7 @@ def test_what_is_nearly_an_oscillation(series: dict[str, Series]) -> None:
 
 def test_what_is_thrown_to_and_fro_every_time_gets_nowhere_whatever_rises() -> None:
     """An MLP on digits whose G is too fast: 1.7 of the spread, back 14 times of 14, while diversity creeps from 0.1."""
-    thrown = {"movement": 1.7, "stray": 1.0, "sway": -0.9, "diversity": lambda i: 0.03 * (i + 1)}
+    thrown = {"movement": 1.7, "detour": 1.0, "direction_change": -0.9, "diversity": lambda i: 0.03 * (i + 1)}
     assert list(present(history(20, **thrown))) == [OSCILLATION]
     assert present(history(20, **{**thrown, "movement": 1.4})) == {}
 
@@ -171,7 +175,7 @@ def test_what_is_thrown_to_and_fro_every_time_gets_nowhere_whatever_rises() -> N
 def test_an_oscillation_may_calm_down_somewhat() -> None:
     # the medians of the halves of 14 readings are 7 apart: 0.64 and 0.56
     for factor, found in ((0.94, True), (0.92, False)):
-        readings = history(14, sway=-0.5, stray=0.8, movement=lambda i, factor=factor: 2.5 * factor**i)
+        readings = history(14, direction_change=-0.5, detour=0.8, movement=lambda i, factor=factor: 2.5 * factor**i)
         assert (OSCILLATION in present(readings)) is found
 
 
@@ -300,3 +304,9 @@ def test_a_wasserstein_game_is_not_told_to_use_one() -> None:
     assert advice(COLLAPSE, {"EBGAN"}).startswith("try the pulling-away term")
     assert "ema_decay" in advice(OSCILLATION, {"MDGAN", "GradientPenalty"})
     assert "ema_decay" not in advice(OSCILLATION, {"MDGAN", "GradientPenalty", "ema"})
+
+
+def test_rows_of_older_checkpoints_are_read_by_their_former_names() -> None:
+    row = {"kimg": 10.0, "stray": 0.1, "sway": -0.2, "turn": 0.3, "unknown": 1.0}
+    assert Reading.of_row(row) == Reading(kimg=10.0, detour=0.1, direction_change=-0.2, weight_turn=0.3)
+    assert Reading.of_row(WELL.as_row()) == WELL

@@ -129,7 +129,7 @@ def test_a_resumed_run_goes_on_with_its_readings(tmp_path: Path) -> None:
     assert [row["kimg"] for row in state["readings"]] == [0.016, 0.032]
     resumed = play(slice(4, 12), last)
     assert str(resumed.history.readings) == str(whole.history.readings)  # NaN is not itself
-    assert not math.isnan(resumed.history.readings[2].sway)
+    assert not math.isnan(resumed.history.readings[2].direction_change)
 
 
 def diverging() -> LSGAN:
@@ -213,7 +213,7 @@ def test_every_kind_of_game_can_be_read(name: str, more: list[str], tmp_path: Pa
     looking = next(c for c in cli.trainer.callbacks if isinstance(c, Diagnostics))
     [reading] = looking.history.readings
     unknown = {key for key, value in reading.as_row().items() if math.isnan(value)}
-    assert unknown == {"movement", "stray", "sway", "turn"}  # which take two readings or more
+    assert unknown == {"movement", "detour", "direction_change", "weight_turn"}  # which take two readings or more
     assert reading.finite
     assert reading.gradient > 0
     assert 0 < reading.modes < 2

@@ -214,7 +214,7 @@ def test_two_ranks_equal_one(name: str) -> None:
     assert first["scores"] == second["scores"] == pytest.approx(alone["scores"], rel=1e-6)
     for here, there, whole in zip(first["readings"], second["readings"], alone["readings"], strict=True):
         assert str(here) == str(there)  # NaN too
-        apart = {"diversity", "movement", "sway"}  # of the rows that a rank was dealt, as many as it has
+        apart = {"diversity", "movement", "direction_change"}  # of the rows that a rank was dealt, as many as it has
         told = [{k: v for k, v in row.items() if k not in apart} for row in (here, whole)]
         assert told[0] == pytest.approx(told[1], rel=1e-5, abs=1e-6, nan_ok=True)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.games import fit, networks, points
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.diagnostics.callback import Diagnostics
-from zoo.diagnostics.reader import Reader, gradients_by_layer, mode_teller, ranking, sketch, slope, stray, uses
+from zoo.diagnostics.reader import Reader, detour, gradients_by_layer, mode_teller, ranking, sketch, slope, uses
 from zoo.dynamics import Alternating, Unrolled
 from zoo.stabilizers import FeatureMatching, InstanceNoise
 from zoo.types import Output
@@ -88,13 +88,13 @@ def test_the_sketch_keeps_angles() -> None:
 def test_what_lies_off_a_straight_course() -> None:
     # 0, 0, 3: the line through 1 with slope 3/2 leaves 1/2, -1, 1/2; a second coordinate that runs evenly adds nothing
     course = torch.tensor([[0.0, 5.0], [0.0, 7.0], [3.0, 9.0]])
-    assert float(stray(course)) == pytest.approx(math.sqrt(0.5))
+    assert float(detour(course)) == pytest.approx(math.sqrt(0.5))
     circle = torch.tensor([[math.cos(2 * math.pi * i / 8), math.sin(2 * math.pi * i / 8)] for i in range(8)])
     # once round: of the radius 1 the line takes away the part of the sine that runs with time
     slope_of_sine = sum((i - 3.5) * math.sin(2 * math.pi * i / 8) for i in range(8)) / 42
     slope_of_cosine = sum((i - 3.5) * math.cos(2 * math.pi * i / 8) for i in range(8)) / 42
     left = 1 - (slope_of_sine**2 + slope_of_cosine**2) * 42 / 8
-    assert float(stray(circle)) == pytest.approx(math.sqrt(left), rel=1e-5)
+    assert float(detour(circle)) == pytest.approx(math.sqrt(left), rel=1e-5)
 
 
 class Told(nn.Module):
@@ -136,7 +136,10 @@ def test_the_samples_are_compared_with_the_data() -> None:
     assert (first.accuracy, first.overlap, first.gap, first.scale) == (1, 0, 5, 5)  # the mean of all is -1
     assert first.diversity == pytest.approx(0.25)  # 4 of 6 pairs differ, by 1 where the data do by 4
     assert first.modes == pytest.approx(0.5)
-    assert all(math.isnan(v) for v in (first.movement, first.sway, first.turn, first.gradient, first.feature_diversity))
+    assert all(
+        math.isnan(v)
+        for v in (first.movement, first.direction_change, first.weight_turn, first.gradient, first.feature_diversity)
+    )
 
     with torch.no_grad():
         gan.generator.made += torch.tensor([3.0, 4.0])
@@ -144,12 +147,12 @@ def test_the_samples_are_compared_with_the_data() -> None:
     # the mean moved by 5 and the spread not; the data's is 4 / sqrt(3)
     assert second.movement == pytest.approx(5 / (4 / 3**0.5))
     assert second.modes == pytest.approx(0.5)  # (3, 4) is nearer to the second mode
-    assert math.isnan(second.sway)
+    assert math.isnan(second.direction_change)
 
     with torch.no_grad():
         gan.generator.made -= torch.tensor([3.0, 4.0])
     third = read(reader, gan, real, **SCORES)
-    assert (third.sway, third.turn) == (pytest.approx(-1), pytest.approx(-1))
+    assert (third.direction_change, third.weight_turn) == (pytest.approx(-1), pytest.approx(-1))
 
 
 @pytest.mark.parametrize("where", ["loss", "score", "sample", "gradient", "weight"])

@@ -162,12 +162,12 @@ def oscillation(readings: Sequence[Reading]) -> str:
     if len(window) < RESTLESS:
         return ""
     first, second = _halves(window, "movement")
-    back = sum(r.sway < 0 for r in window)
+    back = sum(r.direction_change < 0 for r in window)
     wild = min(first, second) >= WILDLY and back >= OFTEN * len(window)
     if not wild and any(_rises(window, what) for what in ("diversity", "feature_diversity", "modes")):
         return ""
     movement = _middle(window, "movement")
-    astray = window[-1].stray
+    astray = window[-1].detour
     if not (movement >= WIDE and astray >= ASTRAY and second >= DECAY * first and back >= SOMETIMES * len(window)):
         return ""
     return (

@@ -96,7 +96,7 @@ class Reader:
             "loss_d": losses["d"], "loss_g": losses["g"],
             **_scores(gan, turns["d"]), "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
             "weights": (weights := _largest(gan)), "growth": weights / self._start if self._start else math.nan,
-            **self._samples(gan, real, labels), "turn": self._turn(gan.generator),
+            **self._samples(gan, real, labels), "weight_turn": self._weight_turn(gan.generator),
         }  # fmt: skip
         finite = all(map(math.isfinite, (*losses.values(), told["scale"], told["weights"], *self.layers.values())))
         bounded = told.pop("bounded")
@@ -146,12 +146,12 @@ class Reader:
         spread = data[len(data) // 2 :].norm().clamp(min=1e-12)
         told = {"movement": float(self._move.norm() / spread)}
         if len(self._places) == _COURSE:
-            told["stray"] = float(stray(torch.stack(self._places)) / spread)
+            told["detour"] = float(detour(torch.stack(self._places)) / spread)
         if move is not None:
-            told["sway"] = float(F.cosine_similarity(self._move, move, dim=0))
+            told["direction_change"] = float(F.cosine_similarity(self._move, move, dim=0))
         return told
 
-    def _turn(self, net: nn.Module) -> float:
+    def _weight_turn(self, net: nn.Module) -> float:
         weights = sketch(net.parameters())
         before, step = self._weights, self._step
         self._weights = weights
@@ -232,7 +232,7 @@ def sketch(parameters: Iterable[Tensor]) -> Tensor:
     return F.pad(flat, (0, -len(flat) % _SKETCH)).view(-1, _SKETCH).sum(0).cpu()
 
 
-def stray(course: Tensor) -> Tensor:
+def detour(course: Tensor) -> Tensor:
     """The root mean square distance of T places (T, D), one a time, from the straight course closest to them."""
     time = torch.arange(len(course), dtype=course.dtype)
     time, course = (time - time.mean())[:, None], course - course.mean(0)

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+_FORMER = {"stray": "detour", "sway": "direction_change", "turn": "weight_turn"}
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -31,9 +33,9 @@ class Reading:
     feature_diversity: float = math.nan  # the same in features
     modes: float = math.nan  # the effective number of modes or classes, of the data's
     movement: float = math.nan  # of the samples' mean and spread since the last reading, of the data's spread
-    stray: float = math.nan  # how far it lay from a straight course, over the last 8 readings, of the data's spread
-    sway: float = math.nan  # in [-1, 1]: the cosine between the last two such movements
-    turn: float = math.nan  # in [-1, 1]: the cosine between the last two movements of G's weights
+    detour: float = math.nan  # how far it lay from a straight course, over the last 8 readings, of the data's spread
+    direction_change: float = math.nan  # in [-1, 1]: the cosine between the last two such movements
+    weight_turn: float = math.nan  # in [-1, 1]: the cosine between the last two movements of G's weights
 
     def as_row(self) -> dict[str, float | bool]:
         """By name, as a checkpoint or a JSON holds it."""
@@ -41,5 +43,6 @@ class Reading:
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Reading:
-        """The inverse; names that are not known are left out."""
+        """The inverse, also of rows with former names; unknown names are left out."""
+        row = {_FORMER.get(name, name): value for name, value in row.items()}
         return cls(**{field.name: row[field.name] for field in fields(cls) if field.name in row})

@@ -24,7 +24,6 @@ from tests.test_configs import SMALL, VARIANTS, fit
 from zoo.backbones import MLPDiscriminator
 from zoo.cli.main import ROOT
 from zoo.hub.load import load
-from zoo.run import files
 from zoo.run.records import read_metrics
 from zoo.training import ManualTraining
 
@@ -171,72 +170,6 @@ def test_other_precisions_are_resumed_and_loaded(precision: str, tmp_path: Path)
     loaded = load(trial.only("over") / "last.ckpt")
     assert next(loaded.parameters()).dtype == next(resumed.model.parameters()).dtype != torch.float32
     assert torch.equal(loaded.sample(4, seed=1), resumed.model.sample(4, seed=1))
-
-
-def _moment(change: Any) -> Any:
-    def edit(kept: dict[str, Any]) -> None:
-        values = kept["optimizer_states"][0]["state"][0]
-        values["exp_avg"] = change(values["exp_avg"])
-
-    return edit
-
-
-@pytest.mark.parametrize(
-    ("edit", "said"),
-    [
-        (_moment(lambda m: torch.zeros(1)), "d: exp_avg of parameter 0 is (1,)"),
-        (_moment(lambda m: torch.zeros(()).expand(m.shape)), "strides (0, 0"),
-        (lambda kept: kept.update(optimizer_states=[]), "one state for each of d, g"),
-        (lambda kept: kept.pop("optimizer_states"), "one state for each of d, g"),
-        (lambda kept: kept["optimizer_states"][1]["state"].update({99: {}}), "that of g is not of its"),
-        (lambda kept: kept["game"]["generators"][0]["numpy"]["state"].update(pos=10**6), "numpy's generator of rank 0"),
-    ],
-)
-def test_moments_and_generators_that_do_not_fit_are_refused(edit: Any, said: str, tmp_path: Path, capsys) -> None:
-    trial = Trial(tmp_path, NSGAN, DIGITS)
-    trial.run("over", steps=3)
-    last = trial.only("over") / "last.ckpt"
-    kept = files.read(last)
-    edit(kept)
-    files.write(kept, last)
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        trial.run("over", f"--ckpt_path={last}", steps=5)
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert ended.value.code == 2
-    assert said in line
-    assert str(last) in line
-
-
-HOLDS = """
-import sys, time
-from pathlib import Path
-from zoo.run.folders import held
-with held(Path(sys.argv[1])):
-    print(flush=True)
-    time.sleep(600)
-"""
-
-
-def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, capsys) -> None:
-    trial = Trial(tmp_path, NSGAN, DIGITS)
-    trial.run("over", steps=3)
-    folder = trial.only("over")
-    before = {path.name: path.read_bytes() for path in folder.glob("[!.]*.*")}
-    other = subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], cwd=ROOT, stdout=subprocess.PIPE)
-    assert other.stdout is not None
-    other.stdout.readline()
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        trial.run("over", f"--ckpt_path={folder}", steps=5)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"error: {folder} is being trained by another process"
-    assert before == {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."
-    }
-    other.kill()
-    other.wait()
-    assert trial.run("over", f"--ckpt_path={folder}", steps=5).model.steps == 5
 
 
 def test_a_run_that_was_over_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -328,6 +328,7 @@ class ManualTraining(Described, LightningModule, ABC):
             "left_out": self.skipped,
             "seed": self.noise.seed,
             "frozen": list(self.frozen_names),
+            "moments": [len(optimizer.state) for optimizer in self.trainer.optimizers],
             **(self._resumed or state),
         }
 

@@ -277,7 +277,7 @@ class ZooCLI(LightningCLI):
         from zoo.hub.load import refuse_others
 
         try:
-            refuse_others(checkpoint, self.model, resume=self.subcommand == "fit")
+            refuse_others(checkpoint, self.model, self.trainer, self.datamodule, str(self.subcommand))
         except ValueError as error:
             config = Path(checkpoint).with_name("config.yaml")
             hint = f"; the run's own configuration is {config}, taken where -c is left out" if config.is_file() else ""

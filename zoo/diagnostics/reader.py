@@ -137,10 +137,10 @@ class Reader:
             labels = None if gan.num_classes is None else torch.arange(self.n, device=gan.device) % gan.num_classes
             with evaluating(gan.generator):
                 made = gan.generate(z, labels)
-        place, data = _place(made), _place(real)
+        here, data = place(made), place(real)
         places, move = self._places, self._move
-        self._places = [*places, place][-_COURSE:]
-        self._move = place - places[-1] if places else None
+        self._places = [*places, here][-_COURSE:]
+        self._move = here - places[-1] if places else None
         if self._move is None:
             return {}
         spread = data[len(data) // 2 :].norm().clamp(min=1e-12)
@@ -298,7 +298,7 @@ def _pairs(labels: Tensor) -> Tensor:
     return labels[first] == labels[second]
 
 
-def _place(samples: Tensor) -> Tensor:
+def place(samples: Tensor) -> Tensor:
     """Mean and standard deviation of samples (N, ...), in a row, images averaged to 8x8."""
     small = samples.float()
     if samples.ndim == 4:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from zoo.cli.arguments import check_module
 from zoo.gan import GAN
 from zoo.hub import recipe
 from zoo.hub.bundle import check_game
+from zoo.hub.forms import game_form, misfit
 from zoo.hub.planned import Kind, compare, kinds_of, refuse_misfits
 from zoo.run import files
 from zoo.run.folders import checkpoint_of
@@ -25,8 +27,6 @@ from zoo.support.initial import InitFrom
 from zoo.variants import variants
 
 _MOST = 100_000  # values in what a checkpoint says of its networks
-_WORDS = 624  # of the state of a Mersenne twister
-_MOMENTS = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg", "momentum_buffer", "exp_inf", "sum"}
 _PARTS = (nn.Module, torch.optim.Optimizer, Schedule)  # what a GAN is built of
 _OF_TORCH = ("torch.nn", "torch.optim")
 _CARRIED = {"lightning", "pytorch_lightning", "torch", "torch_fidelity", "torchmetrics", "torchvision", "zoo"}
@@ -80,6 +80,8 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
     gan = make()
     gan.to(next(tensors[name].dtype for name, _ in gan.named_parameters()))  # the precision that it was trained in
     gan.load_state_dict(tensors)
+    if found := misfit(checkpoint["game"], game_form(checkpoint["game"], gan), "game"):
+        raise ValueError(f"{path}: {found}")
     try:
         gan.on_load_checkpoint(checkpoint)
     except ValueError as error:
@@ -87,45 +89,20 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
     return gan.to(map_location).eval()
 
 
-def refuse_others(path: str | Path, gan: GAN, *, resume: bool) -> None:
-    """ValueError unless the checkpoint at `path` is of a game with networks like those of `gan`.
+def refuse_others(path: str | Path, gan: GAN, trainer: Trainer, data: Any, command: str) -> None:
+    """ValueError unless `command`, as "fit", of this Trainer can start from `path` with `gan` and `data`."""
+    from zoo.hub import resume
 
-    With `resume`, moments and generators must be of these networks too: native code takes them, and checks no size.
-    """
     path = Path(path)
-    checkpoint = files.read(path)
-    if "game" not in checkpoint:
-        raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
-    check_game(checkpoint["game"], path)
+    checkpoint = _of_a_game(path)
     own = {name: Kind(x.dtype, tuple(x.shape)) for name, x in gan.state_dict().items()}
     compare(path, kinds_of(tensors_of(checkpoint, path), path), own, "the model")
-    if not resume:
-        return
-    _check_moments(path, checkpoint.get("optimizer_states"), gan.players())
-    for rank, states in enumerate(checkpoint["game"].get("generators", ())):
-        if not 0 <= states["numpy"]["state"]["pos"] <= _WORDS:
-            raise ValueError(f"{path}: the position of numpy's generator of rank {rank} is not in 0..{_WORDS}")
-
-
-def _check_moments(path: Path, states: Any, players: Mapping[str, nn.Module]) -> None:
-    """ValueError for states of optimisers that are not of these players' parameters."""
-    if not isinstance(states, list) or len(states) != len(players) or not all(isinstance(s, dict) for s in states):
-        raise ValueError(f"{path}: optimizer_states must be one state for each of {', '.join(players)}")
-    for (player, net), state in zip(players.items(), states, strict=True):
-        parameters = dict(enumerate(net.parameters()))
-        found = state.get("state")
-        if not isinstance(found, dict) or not all(i in parameters and isinstance(v, dict) for i, v in found.items()):
-            raise ValueError(f"{path}: optimizer_states: that of {player} is not of its {len(parameters)} parameters")
-        for i, values in found.items():
-            tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-            kinds_of(tensors, path)
-            for name, value in tensors.items():
-                fits = name not in _MOMENTS or value.shape == parameters[i].shape
-                if not fits or (value.numel() > 1 and 0 in value.stride()):
-                    shapes = (
-                        f"{tuple(value.shape)}, strides {value.stride()}; its parameter {tuple(parameters[i].shape)}"
-                    )
-                    raise ValueError(f"{path}: optimizer_states: {player}: {name} of parameter {i} is {shapes}")
+    resume.check(path, checkpoint, gan, trainer, data, command)
+    if gan.init_from is None:
+        try:
+            gan.freeze_parts(checkpoint["game"].get("frozen", ()))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def recipe_of(path: str | Path) -> dict[str, Any]:
@@ -142,8 +119,8 @@ def tensors_of(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The checkpoint, with all that is built from looked at."""
+def _of_a_game(path: Path) -> dict[str, Any]:
+    """The checkpoint, with how far its game had come looked at."""
     checkpoint = files.read(path)
     if "game" not in checkpoint:
         raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
@@ -151,28 +128,39 @@ def _read(path: Path) -> dict[str, Any]:
     frozen = checkpoint["game"].get("frozen", ())
     if not isinstance(frozen, list | tuple) or not all(isinstance(name, str) for name in frozen):
         raise ValueError(f"{path}: game: frozen must be a list of names")
+    return checkpoint
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The checkpoint, with all that is built from looked at."""
+    checkpoint = _of_a_game(path)
     described = checkpoint.get("hyper_parameters")
-    if not described:
+    if described is None or described == {}:
         raise ValueError(
             f"{path} does not say how its networks were built, since it was not written by "
             "train.py; use YourClass.load_from_checkpoint(path, generator=..., discriminator=...)"
         )
     if not isinstance(described, dict) or not isinstance(described.get("_class_path"), str):
         raise ValueError(f"{path} does not say which objective it is of: it was not written by train.py")
+    _refuse_odd(described, path)
     _init_from(described.get("init_from"), path)
-    _refuse_too_many(described, path)
     return checkpoint
 
 
-def _refuse_too_many(described: Any, path: Path) -> None:
+def _refuse_odd(described: Any, path: Path) -> None:
+    """ValueError unless these are plain values, and not too many."""
     left, seen = [described], 0
     while left:
         value = left.pop()
         seen += 1
         if seen > _MOST:
             raise ValueError(f"{path} says more than {_MOST:,} things of how its networks were built")
-        if isinstance(value, dict | list | tuple):
-            left += value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            left += value
+        elif not isinstance(value, str | int | float | None):
+            raise ValueError(f"{path}: hyper_parameters hold a {type(value).__name__}, not plain values alone")
 
 
 def _class_of(name: str, place: str, trust: Sequence[str]) -> Any:

@@ -1,0 +1,196 @@
+"""What a run resumes from is compared with what that run would write, before Lightning or native code takes any of it.
+
+Every entry of a checkpoint has an expected form: loops, callbacks, optimisers, generators, the place in the data. The
+forms of loops and moments are not written down here, but taken from the Trainer and from the optimisers after a step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+
+from zoo.callbacks import Checkpoints, Diagnostics, Quality
+from zoo.callbacks.record import RunRecord
+from zoo.callbacks.stopping import EarlyStopping
+from zoo.datamodules.base import DataModule
+from zoo.diagnostics.reader import place, sketch
+from zoo.gan import GAN
+from zoo.hub.forms import (
+    ANYTHING,
+    COUNT,
+    DURATION,
+    FLAG,
+    NUMBER,
+    NUMBER_OR_FLAG,
+    NUMBER_OR_NONE,
+    RANK,
+    SETTING,
+    STATE,
+    TEXT_OR_NONE,
+    VERSION,
+    Rule,
+    floats,
+    game_form,
+    misfit,
+    or_none,
+    short,
+)  # fmt: skip
+from zoo.run.trainer import say
+
+_LOOPS = {"fit": "fit_loop", "validate": "validate_loop", "test": "test_loop", "predict": "predict_loop"}
+_PLACE = {"epoch": COUNT, "dealt": COUNT}  # in the data
+_OF_LIGHTNING = {
+    "callbacks", "epoch", "game", "global_step", "hparams_name", "hyper_parameters", "loops", "lr_schedulers",
+    "optimizer_states", "pytorch-lightning_version", "state_dict",
+}  # fmt: skip
+
+
+def check(path: Path, checkpoint: Mapping[str, Any], gan: GAN, trainer: Trainer, data: Any, command: str) -> None:
+    """ValueError, naming the key, unless `command` of this Trainer can go on from what was read at `path`."""
+    loops = {_LOOPS[command]: _loop(trainer, command, data), ...: ANYTHING}
+    form: dict[Any, Any] = {"pytorch-lightning_version": VERSION, "loops": loops, ...: ANYTHING}
+    if command == "fit":
+        if "optimizer_states" not in checkpoint:
+            raise ValueError(
+                f"{path} has no optimizer_states, only weights: nothing to go on from; "
+                f"begin a new run from it with --model.init_from {path}"
+            )
+        form |= {
+            "lr_schedulers": Rule("an empty list", lambda value: value == []),
+            "epoch": COUNT,
+            "global_step": COUNT,
+        }
+    if command == "fit" or "callbacks" in checkpoint:
+        image_shape = getattr(data, "image_shape", None)
+        known = {c.state_key: _of_callback(c, gan, image_shape) for c in trainer.callbacks}  # type: ignore[attr-defined]
+        kept = checkpoint.get("callbacks")
+        named = [key for key in kept if isinstance(key, str)] if isinstance(kept, dict) else []
+        form["callbacks"] = {key: known.get(key, ANYTHING) for key in named}
+    if "hyper_parameters" in checkpoint:
+        form["hyper_parameters"] = STATE
+    if type(data).__qualname__ in checkpoint and isinstance(data, LightningDataModule):
+        form[type(data).__qualname__] = _PLACE if isinstance(data, DataModule) else STATE
+    scaler = type(trainer.precision_plugin).__qualname__
+    if scaler in checkpoint:
+        form[scaler] = dict.fromkeys(trainer.precision_plugin.state_dict(), NUMBER)
+    form["game"] = game_form(checkpoint["game"], gan)
+    if found := misfit(dict(checkpoint), form, "") or (
+        _disagreement(path, checkpoint, gan, trainer, data) if command == "fit" else None
+    ):
+        raise ValueError(f"{path}: {found.removeprefix('.').strip()}")
+
+
+def _loop(trainer: Trainer, command: str, data: Any) -> Any:
+    """Every counter that the loop has; what more there is, it leaves alone."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {**{key: of(part) for key, part in value.items()}, ...: ANYTHING}
+        return FLAG if isinstance(value, bool) else COUNT if isinstance(value, int) else ANYTHING
+
+    form = of(getattr(trainer, _LOOPS[command]).state_dict())
+    dealt = [_PLACE] if isinstance(data, DataModule) else ANYTHING
+    form["state_dict"] = {...: ANYTHING}
+    form["state_dict"] = Rule("the loaders' places", partial(_is_loaders, dealt))
+    return form
+
+
+def _is_loaders(dealt: Any, value: Any) -> bool:
+    return misfit(value, {...: dealt}, "") is None and len(value.get("combined_loader", ())) <= 1
+
+
+def _of_callback(callback: Any, gan: GAN, image_shape: Any) -> Any:
+    """What a callback of the zoo keeps; of others only that it has names."""
+    kind = type(callback)
+    if kind is RunRecord:
+        return {"started": TEXT_OR_NONE, "seconds": DURATION, "wandb_id": TEXT_OR_NONE}
+    if kind is EarlyStopping:
+        return {"best": NUMBER, "waited": COUNT, "seen": NUMBER}
+    if kind is Checkpoints:
+        return {"best_kimg": NUMBER_OR_NONE}
+    if kind is Quality:
+        numbers = callback.state_dict().keys() - {"_best_rank"}  # which older checkpoints do not have
+        return {**dict.fromkeys(numbers, NUMBER_OR_NONE), ...: or_none(RANK)}
+    if kind is not Diagnostics:
+        return STATE
+    seen = floats(None) if image_shape is None else floats(*place(torch.zeros(2, *image_shape)).shape)
+    weights = floats(*sketch(gan.generator.parameters()).shape)
+    reader = {"places": [seen], "move": or_none(seen), "weights": or_none(weights), "step": or_none(weights)}
+    return {
+        "readings": [{"kimg": NUMBER, ...: NUMBER_OR_FLAG}],
+        "reader": {**reader, "start": NUMBER, "norms": {...: NUMBER}},
+    }
+
+
+def _disagreement(path: Path, checkpoint: Mapping[str, Any], gan: GAN, trainer: Trainer, data: Any) -> str | None:
+    """What is of another optimiser, or of another moment than the rest; None where all fits."""
+    if found := _moments(checkpoint, gan):
+        return found
+    kept = checkpoint["callbacks"]
+    known = [c for c in trainer.callbacks if c.state_dict()]  # type: ignore[attr-defined]
+    if fresh := [type(c).__name__ for c in known if c.state_key not in kept]:
+        say(trainer, f"{path} holds nothing of {', '.join(fresh)}: begun anew")
+    if "_class_path" not in checkpoint.get("hyper_parameters", ()):
+        return None  # written by a Trainer used from Python, which may have counted from anywhere
+    if RunRecord.__name__ not in kept:
+        return "callbacks has no RunRecord"
+    loops = checkpoint["loops"]["fit_loop"]
+    counted = loops["epoch_loop.manual_optimization.optim_step_progress"]["total"]["completed"]
+    counts = {"global_step": checkpoint["global_step"], "loops": counted, "game": checkpoint["game"]["steps"]}
+    if len(set(counts.values())) > 1:
+        return f"steps are not the same in {', '.join(f'{key} ({n})' for key, n in counts.items())}"
+    here = type(data).__qualname__
+    if isinstance(data, DataModule) and here not in checkpoint and not checkpoint.keys() - _OF_LIGHTNING:
+        return f"it has no {here}: where in the data it stood"
+    return None
+
+
+def _moments(checkpoint: Mapping[str, Any], gan: GAN) -> str | None:
+    """Where the optimisers' states are not those of these optimisers after a step."""
+    kept, players = checkpoint["optimizer_states"], gan.players()
+    counts = checkpoint["game"].get("moments", [None] * len(players))
+    if not isinstance(kept, list) or not len(kept) == len(players) == len(counts):
+        return f"optimizer_states must be one state for each of {', '.join(players)}"
+    for (player, net), optimizer, state, count in zip(
+        players.items(), gan.configure_optimizers(), kept, counts, strict=True
+    ):
+        at = f"optimizer_states: {player}"
+        parameters = list(net.parameters())
+        groups = [{"params": [COUNT], ...: SETTING}]
+        found = misfit(state, {"state": ANYTHING, "param_groups": groups}, at)
+        if found or not isinstance(state["state"], dict):
+            return found or f"{at}.state must be of parameters, not {short(state['state'])}"
+        fresh = optimizer.state_dict()["param_groups"]
+        if [g["params"] for g in state["param_groups"]] != [g["params"] for g in fresh]:
+            return f"{at}.param_groups are not of its {len(parameters)} parameters"
+        if count not in (None, len(state["state"])):
+            return f"{at}.state has moments of {len(state['state'])} parameters, and was written with {count}"
+        stepped = _stepped(optimizer)
+        for i, values in state["state"].items():
+            if type(i) is not int or not 0 <= i < len(parameters):
+                return f"{at}.state: {short(i)} is none of its {len(parameters)} parameters"
+            if found := misfit(values, {key: _like(value) for key, value in stepped[i].items()}, f"{at}.state.{i}"):
+                return f"{found}; the parameter is {tuple(parameters[i].shape)}"
+    return None
+
+
+def _stepped(optimizer: torch.optim.Optimizer) -> Mapping[int, Mapping[str, Any]]:
+    """What this optimiser keeps of each parameter, after a step of a copy of it."""
+    tried = copy.deepcopy(optimizer)
+    for group in tried.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    tried.step()
+    return tried.state_dict()["state"]
+
+
+def _like(value: Any) -> Rule:
+    if isinstance(value, torch.Tensor):
+        return floats(*value.shape)
+    return NUMBER_OR_FLAG if isinstance(value, int | float) else ANYTHING

@@ -4,6 +4,7 @@ import io
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from PIL import Image
 from torch import Tensor
 
-from tests.counting import BATCHES, Counter, fit
+from tests.counting import BATCHES, Counter, Scores, fit
 from zoo.callbacks import Budget, Checkpoints, Progress, RunRecord, Samples
 
 # Budget
@@ -166,6 +167,27 @@ def test_progress_without_a_terminal_is_plain_lines(tmp_path: Path, monkeypatch:
     assert re.fullmatch(r"0\.1/2 kimg, loss/d 0\.5 loss/g 2\.25 images/s \d+", lines[0])
     assert lines[-1].startswith("2/2 kimg")
     assert "\r" not in log.getvalue()
+
+
+def test_images_per_second_are_those_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    for module in ("progress", "quality"):
+        monkeypatch.setattr(f"zoo.callbacks.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Timed(Counter):
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
+            now[0] += 0.1
+            super().training_step(batch, batch_idx)
+
+    class Slow(Scores):
+        def _measure(self, *args: Any) -> Any:
+            now[0] += 5
+            return super()._measure(*args)
+
+    monkeypatch.setattr("sys.stderr", log := io.StringIO())
+    fit(tmp_path, Progress(refresh_seconds=0), Slow({}), epochs=1, module=Timed())
+    speeds = [int(speed) for speed in re.findall(r"images/s (\d+)", log.getvalue())]
+    assert speeds[:-1] == [1000] * BATCHES  # 100 images in 0.1 s; the last line is drawn at once
 
 
 def test_progress_reads_no_loss_between_two_drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,6 +214,14 @@ def test_validate_measures_a_checkpoint(tmp_path: Path, capsys) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_default_callback_is_left_out_of_the_list_of_an_older_run_too(tmp_path: Path) -> None:
+    listed = "[{class_path: zoo.callbacks.Samples}, {class_path: zoo.callbacks.Checkpoints}]"
+    cli = fit(*QUICK, f"--trainer.callbacks={listed}", "--without=[samples]", f"--trainer.default_root_dir={tmp_path}")
+    kinds = [type(callback).__name__ for callback in cli.trainer.callbacks]
+    assert "Checkpoints" in kinds
+    assert "Samples" not in kinds
+
+
 def test_sample_draws_the_same_picture_twice(tmp_path: Path, capsys) -> None:
     fit(*QUICK, f"--trainer.default_root_dir={tmp_path / 'runs'}")
     (folder,) = (tmp_path / "runs").iterdir()

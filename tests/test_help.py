@@ -4,13 +4,16 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 
 import pytest
 
+from zoo.__main__ import main as zoo_main
 from zoo.backbones import DCGANGenerator, MLPDiscriminator
 from zoo.cli.choices import choices_for
 from zoo.cli.help import helped, parameters, short_help
 from zoo.cli.main import ROOT, ZooCLI, main
+from zoo.cli.quiet import hush
 
 
 class Fit(ZooCLI):
@@ -145,3 +148,17 @@ def test_choices_are_of_the_right_kind() -> None:
     assert not {"Generator", "Discriminator", "Encoder"} & (generators | discriminators)
     assert choices_for("model.init_args.diffusion_discriminator") == choices_for("model.discriminator")
     assert choices_for("trainer.max_steps") == []
+
+
+def test_without_a_command_there_is_the_short_help(capsys) -> None:
+    assert zoo_main([]) == 0
+    said = capsys.readouterr().out
+    assert "usage:" in said
+    assert "compare" in said
+
+
+def test_a_warning_is_a_line_without_the_programs_place(monkeypatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    hush()
+    assert warnings.formatwarning(UserWarning("2 images"), UserWarning, "a.py", 3) == "warning: 2 images\n"
+    assert "a.py:3" in warnings.formatwarning(RuntimeWarning("x"), RuntimeWarning, "a.py", 3)

@@ -351,13 +351,15 @@ class TestMonitors:
 
 
 class TestEvaluation:
-    def test_validate_returns_the_values_and_leaves_the_best_alone(self):
+    def test_validate_returns_the_values_and_leaves_the_best_alone(self, capsys):
         data, quality = StubData(1, 8, 8), Quality()
         run = trainer(quality)
         (values,) = run.validate(StubGAN(data.held_out + 0.7), datamodule=data, verbose=False)
         assert values["full/fd/pixels8"] == pytest.approx(0.49 * 64, rel=1e-4)
         assert values["full/recall/pixels8"] == 0
         assert {"full/kd/pixels8", "full/precision/pixels8", "progress/kimg"} <= values.keys()
+        row = r" +0 kimg  fd/pixels8 31\.36  kd \S+  precision \S+  recall 0  density \S+  coverage 0  \(val, 1000\)"
+        assert re.fullmatch(row, capsys.readouterr().err.splitlines()[-1])
         assert quality.best_score is None
         assert quality.score == pytest.approx(0.49 * 64, rel=1e-4)
 
@@ -405,11 +407,25 @@ class TestRefusals:
         with pytest.raises(ValueError, match="n must be at least 6, got 5"):
             Quality(n=5)
 
-    def test_too_few_held_out_images(self):
-        gan, data = StubGAN(normal(9, 1, 8, 8)), StubData(1, 8, 8, held_out=5)
-        with pytest.raises(ValueError, match="have 5 val images, at least 6"):
-            fit(gan, data, Quality())
-        assert gan.steps == 0
+    def test_too_few_held_out_images(self, capsys):
+        gan, data, quality = StubGAN(normal(9, 1, 8, 8)), StubData(1, 8, 8, held_out=5), Quality(every_kimg=0.05)
+        run = fit(gan, data, quality)
+        assert (
+            "no scores and no best.ckpt: there are 160 train and 5 val images, and at least 6"
+            in capsys.readouterr().err
+        )
+        assert (gan.steps, quality.score, quality.best_kimg) == (BATCHES, None, None)
+        assert not [name for name in run.callback_metrics if "pixels8" in name]
+        with pytest.raises(ValueError, match="5 val images"):
+            trainer(Quality()).validate(gan, datamodule=data, verbose=False)
+
+    def test_few_held_out_images_are_measured_with_a_word_of_caution(self, capsys):
+        data, quality = StubData(1, 8, 8, held_out=20), Quality()
+        fit(StubGAN(data.held_out), data, quality)
+        said = capsys.readouterr().err
+        assert "few val images, 20 for 64 features: fd/pixels8 is biased upwards" in said
+        assert "multiples of 1/20" in said
+        assert quality.best_score is not None
 
     def test_no_data_module(self):
         data, run = StubData(1, 8, 8), trainer(Quality())

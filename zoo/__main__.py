@@ -37,6 +37,9 @@ def main(args: Sequence[str] | None = None) -> int:
     for name, module in modules.items():
         summary, _, more = (module.__doc__ or "").partition("\n")
         module.arguments(parsers.add_parser(name, help=summary, description=summary, epilog=more.strip() or None))
+    if not words:
+        parser.print_help()
+        return 0
     chosen, rest = parser.parse_known_args(words)
     module = modules[chosen.command]
     if rest and not getattr(module, "TAKES_MORE", False):

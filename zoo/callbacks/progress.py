@@ -14,6 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from zoo.callbacks.budget import Budget
+from zoo.callbacks.quality import Quality
 from zoo.run.trainer import find, in_notebook, run_folder, say
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ _BAR_WITHOUT_TOTAL = "{desc} {n:.4g} kimg [{elapsed}{postfix}]"
 class Progress(ProgressBar):
     """A line about the run when training starts, then one bar over all of it, in kimg; validation shows nothing.
 
-    The bar has the images per second and the last losses, which are read from the device only when it is drawn. In a
-    notebook it is a notebook's bar; where stderr is neither that nor a terminal, plain lines are printed instead.
+    The bar has the images per second of training, without the time that :class:`Quality` takes, and the last losses,
+    which are read from the device only when it is drawn. In a notebook it is a notebook's bar; where stderr is neither
+    that nor a terminal, plain lines are printed instead.
 
     Args:
         refresh_seconds: between two drawings; None is 1 on a terminal and 30 elsewhere.
@@ -59,7 +61,8 @@ class Progress(ProgressBar):
         say(trainer, _introduction(trainer, gan, folder))
         drawn = sys.stderr.isatty() or in_notebook()
         self._interval = (1.0 if drawn else 30.0) if self.refresh_seconds is None else self.refresh_seconds
-        self._drawn, self._images = time.monotonic(), gan.images
+        self._drawn = time.monotonic()
+        self._images, self._measuring = gan.images, _seconds_of_quality(trainer)
         if drawn:
             total = self._total(trainer, gan)
             self._bar = tqdm(
@@ -83,9 +86,10 @@ class Progress(ProgressBar):
         self._close()
 
     def _draw(self, trainer: Trainer, gan: GAN) -> None:
-        now = time.monotonic()
-        speed = (gan.images - self._images) / max(now - self._drawn, 1e-9)
-        self._drawn, self._images = now, gan.images
+        now, measuring = time.monotonic(), _seconds_of_quality(trainer)
+        trained = now - self._drawn - (measuring - self._measuring)
+        speed = (gan.images - self._images) / max(trained, 1e-9)
+        self._drawn, self._images, self._measuring = now, gan.images, measuring
         losses = {k: float(v) for k, v in gan.latest.items() if k.startswith("loss/") and k.count("/") == 1}
         total = self._total(trainer, gan)
         if self._bar is None:
@@ -115,6 +119,11 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _seconds_of_quality(trainer: Trainer) -> float:
+    quality = find(trainer, Quality)
+    return 0.0 if quality is None else quality.seconds
 
 
 def _introduction(trainer: Trainer, gan: GAN, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +50,8 @@ class Quality(Callback):
 
     The *full* measure, under ``full/``, is taken at the end of a run of at least `full_n` images, and on ``validate``
     and ``test``: all of `scores`, of up to `full_n` validation (test: test) images and as many samples, at least `n`.
-    With fewer images than features a ``fit`` goes without it and says so; ``validate`` and ``test`` refuse.
+    With fewer images than features a ``fit`` goes without it and says so; ``validate`` and ``test`` refuse. With fewer
+    than 6 held-out or training images a ``fit`` measures nothing, and says so.
 
     Every measurement and its conditions are a line of `scores.jsonl` in the run's folder, and all values are in
     ``trainer.callback_metrics`` from the first batch on. Samples that are not finite make every value NaN, with a
@@ -83,8 +84,8 @@ class Quality(Callback):
 
     Raises:
         ValueError: `every_kimg` <= 0, `n` < 6, an unknown score or `best_by`; before training, modes/score for data
-            whose modes are not known, without a data module, with fewer
-            than 6 images to compare; on ``validate`` and ``test``, with fewer images than features.
+            whose modes are not known, or without a data module; on ``validate`` and ``test``, with fewer than 6 images
+            or fewer than features.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Quality(Callback):
         self._floor = math.nan
         self._in_full = False
         self._every = Every(every_kimg)
+        self._proxy: Evaluation | None = None  # until a fit has images to compare
 
     # What it shows.
 
@@ -159,18 +161,20 @@ class Quality(Callback):
         """Measure where training starts, so that there is a value to monitor; a resumed run has brought its own."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
-        if self.score is None or self.score_name not in trainer.callback_metrics:
+        if self._proxy is not None and (self.score is None or self.score_name not in trainer.callback_metrics):
             self._record(trainer, gan, once={f"{self.score_name}_real": self._floor})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Measure when it is due."""
         gan = cast("GAN", pl_module)
-        if self._every.due(gan.kimg):
+        if self._proxy is not None and self._every.due(gan.kimg):
             self._record(trainer, gan)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the trained GAN unless that was just done; in full after a run of at least `full_n` images."""
         gan = cast("GAN", pl_module)
+        if self._proxy is None:
+            return
         if self.score_kimg != gan.kimg:
             self._record(trainer, gan)
         if self._in_full and 1000 * gan.kimg >= self.full_n and self._full_kimg != gan.kimg:
@@ -181,6 +185,8 @@ class Quality(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the summary, and the share of time spent here."""
+        if self._proxy is None:
+            return
         share = self.seconds / (time.monotonic() - self._started)
         say(trainer, f"Quality: {self.summary()}; measuring took {share:.1%} of the time")
 
@@ -199,9 +205,23 @@ class Quality(Callback):
     def _prepare(self, trainer: Trainer, module: LightningModule) -> None:
         """Take the features of the real images, and the score that real images get."""
         held_out, training = (self._images(trainer, split, self.n) for split in ("val", "train"))
+        if min(len(held_out), len(training)) < LEAST:
+            say(
+                trainer,
+                f"Quality: no scores and no best.ckpt: there are {len(training)} train and {len(held_out)} val images, "
+                f"and at least {LEAST} of each are needed",
+            )
+            return
         self._proxy = self._evaluation(trainer, module, held_out, "val", self.n, ("fd", "prdc"))
         self.score_name = self._proxy.score_name
-        self._choose(getattr(trainer.datamodule, "centres", None))  # type: ignore[attr-defined]
+        self._choose(_modes_of(trainer))
+        if self._proxy.deficient:
+            say(
+                trainer,
+                f"Quality: few val images, {len(held_out)} for {self._proxy.dim} features: {self.score_name} is biased "
+                f"upwards and compares only with the same of as many images; recall and coverage are multiples of "
+                f"1/{len(held_out)}",
+            )
         available = len(self._images(trainer, "val", self.full_n)) if self.full_n else 0
         self._in_full = available > self._proxy.dim
         if self.full_n and not self._in_full:
@@ -224,13 +244,7 @@ class Quality(Callback):
         data = getattr(trainer, "datamodule", None)
         if data is None:
             raise ValueError("Quality: has no images to compare with; give the trainer datamodule=")
-        images = real_images(data, split, n)
-        if len(images) < LEAST:
-            raise ValueError(
-                f"Quality: the data have {len(images)} {split} images, at least {LEAST} are needed; hold out more or "
-                "leave Quality out of the callbacks"
-            )
-        return images
+        return real_images(data, split, n)
 
     def _evaluation_in_full(self, trainer: Trainer, module: LightningModule, split: str) -> Evaluation:
         images = self._images(trainer, split, self.full_n or self.n)
@@ -258,18 +272,19 @@ class Quality(Callback):
 
     def _record(self, trainer: Trainer, gan: GAN, once: dict[str, float] | None = None) -> None:
         """Take a proxy during ``fit``: log, publish, and keep the best."""
+        assert self._proxy is not None
         with self._clock():
             measured = self._measure(trainer, gan, self._proxy)
             measured.scores.update(once or {})
             self.score, self.score_kimg = measured.scores[self.score_name], gan.kimg
-            self.recall = measured.scores.get(f"recall/{self._suffix}")
+            self.recall = measured.scores.get(self._key("recall"))
             self._scores = measured.scores
             rank = (self.chosen_name, self.to_minimise, self.score)
             if rank < (self._best_rank or (self.chosen_name, math.inf, math.inf)):
                 self._best_rank, self.best_score, self.best_kimg = rank, self.score, gan.kimg
                 measured.scores[f"best/{self.score_name}"] = self.score
             self._publish(trainer, gan, measured, "")
-            say(trainer, self._row(gan.kimg, measured.scores))
+            say(trainer, self._row(gan.kimg, _SHOWN) + ("  (best)" if self.best_kimg == gan.kimg else ""))
 
     @property
     def to_minimise(self) -> float:
@@ -278,15 +293,15 @@ class Quality(Callback):
             return math.nan if self.score is None else self.score
         return -self._scores.get(self.chosen_name, math.nan)
 
-    def _choose(self, centres: Tensor | None) -> None:
-        """What the best is chosen by on these data; a best that was chosen by something else is forgotten."""
-        self._modes_of = 0 if centres is None else len(centres)
+    def _choose(self, modes: int) -> None:
+        """What the best is chosen by on data of so many modes; one that was chosen by something else is forgotten."""
+        self._modes_of = modes
         by = self.best_by or (_MODES if self._modes_of else "fd")
         if by == _MODES and not self._modes_of:
             raise ValueError(
                 f"Quality: best_by: {_MODES} needs points whose modes are known, as those of ring and grid"
             )
-        self.chosen_name = by if by == _MODES else self.score_name if by == "fd" else f"{by}/{self._suffix}"
+        self.chosen_name = by if by == _MODES else self.score_name if by == "fd" else self._key(by)
         if self.best_score is not None and self._best_rank is None:  # of a checkpoint that has no rank
             self._best_rank = (self.score_name, self.best_score, self.best_score)
         if self._best_rank is not None and self._best_rank[0] != self.chosen_name:
@@ -299,16 +314,15 @@ class Quality(Callback):
         populated, good = (self._scores[f"modes/{name}"] for name in ("populated", "high_quality"))
         return [f"modes {populated:g} of {self._modes_of}", f"good samples {good:.0%}"]
 
-    def _row(self, kimg: float, scores: dict[str, float]) -> str:
-        """The scores of a proxy in one line."""
-        shown = [(self.score_name, scores[self.score_name]), *((k, scores.get(f"{k}/{self._suffix}")) for k in _SHOWN)]
-        words = [f"{name} {value:.4g}" for name, value in shown if value is not None]
-        words += self._mode_words()
-        return f"{kimg:>9g} kimg  {'  '.join(words)}{'  (best)' if self.best_kimg == kimg else ''}"
+    def _row(self, kimg: float, shown: Iterable[str]) -> str:
+        """The last scores in one line: the Fréchet distance, what is shown beside it, and modes."""
+        names = {self.score_name: self.score_name} | {name: self._key(name) for name in shown}
+        words = [f"{word} {self._scores[name]:.4g}" for word, name in names.items() if name in self._scores]
+        return f"{kimg:>9g} kimg  {'  '.join([*words, *self._mode_words()])}"
 
-    @property
-    def _suffix(self) -> str:
-        return self.score_name.partition("/")[2]
+    def _key(self, score: str) -> str:
+        """What a score is logged as in the features of this one."""
+        return score_name(score, self.score_name.partition("/")[2] or INCEPTION)
 
     def _publish(self, trainer: Trainer, gan: GAN, measured: Measured, prefix: str) -> None:
         values = {f"{prefix}{name}": value for name, value in measured.scores.items()}
@@ -329,7 +343,15 @@ class Quality(Callback):
         gan = cast("GAN", module)
         evaluation = self._evaluation_in_full(trainer, module, split)
         measured = self._measure(trainer, gan, evaluation)
-        self.score_name = evaluation.score_name
+        self.score_name, self._scores = evaluation.score_name, measured.scores
         self.score, self.score_kimg = measured.scores.get(self.score_name), gan.kimg
+        self._modes_of = _modes_of(trainer)
+        say(trainer, self._row(gan.kimg, ("kd", "is", *_SHOWN, "density", "coverage")) + f"  ({split}, {evaluation.n})")
         values = {f"full/{name}": value for name, value in measured.scores.items()}
         module.log_dict({"progress/kimg": gan.kimg, **values}, sync_dist=False)
+
+
+def _modes_of(trainer: Trainer) -> int:
+    """How many modes the data are known to have, 0 if none are known."""
+    centres = getattr(trainer.datamodule, "centres", None)  # type: ignore[attr-defined]
+    return 0 if centres is None else len(centres)

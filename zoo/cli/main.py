@@ -206,6 +206,8 @@ class ZooCLI(LightningCLI):
         if self.subcommand != "fit":
             config.trainer.limit_val_batches = config.trainer.limit_val_batches or None  # a run's config.yaml has 0
             config.trainer.logger = False
+            if "verbose" in config:
+                config.verbose = False  # Quality prints a row, in place of Lightning's table
             self.save_config_callback = None
             return
         if config.trainer.limit_val_batches is None:
@@ -301,6 +303,8 @@ class ZooCLI(LightningCLI):
         record = RunRecord(self.run.folder, variant=self.run.variant, dataset=self.run.dataset)
         trainer = super().instantiate_trainer(**kwargs)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        unwanted = [DEFAULT_CALLBACKS[name] for name in self._get(self.config, "without")]
+        callbacks[:] = [c for c in callbacks if type(c) not in unwanted]  # also of the lists of older runs
         bars = [i for i, callback in enumerate(callbacks) if isinstance(callback, ProgressBar)]
         callbacks.insert(bars[0] + 1 if bars else 0, record)  # it prints below a closed bar
         return trainer

@@ -9,6 +9,7 @@ _MESSAGES = (
 )  # fmt: skip
 _WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)", r"(?s).*was deprecated in v4\.49", r".*smaller than the logging interval",
+    r".*callbacks used to create the checkpoint need to be provided",
 )  # fmt: skip
 
 
@@ -16,8 +17,23 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not any(words in record.getMessage() for words in _MESSAGES)
 
 
+_USUAL_FORMAT = warnings.formatwarning
+
+
+def _format(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    if issubclass(category, UserWarning):
+        return f"warning: {message}\n"
+    return _USUAL_FORMAT(message, category, filename, lineno, line)
+
+
 def hush() -> None:
-    """Silence messages of Lightning and jsonargparse on intended behaviour, or on their own deprecations."""
+    """Silence messages of Lightning and jsonargparse on intended behaviour, or on their own deprecations.
+
+    A UserWarning becomes a line without the file and line of the program.
+    """
+    warnings.formatwarning = _format
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector", "trainer.call", "trainer.setup"):
         logging.getLogger(f"lightning.pytorch.{name}").addFilter(_is_news)  # the same function is added once
     for message in _WARNINGS:

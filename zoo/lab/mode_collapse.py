@@ -87,14 +87,15 @@ def run(seed: int, quick: bool) -> Result:
 
     Adam at 1e-3, ten times the paper's rate, so that a quarter of its 25,000 steps does.
     """
-    courses = {label: play(method, seed, 0.02 if quick else 1.0) for method, label in {**PLAIN, **REMEDIES}.items()}
+    share = 0.02 if quick else 1.0
+    courses = {label: play(method, seed, share) for method, label in {**PLAIN, **REMEDIES}.items()}
     numbers: dict[str, float | list[float]] = {}
     for name, course in courses.items():
         numbers[f"{name}: batches"] = course.batches
         numbers[f"{name}: modes at {CHECKS} checks, of 8"] = [float(each.populated) for each in course.coverage]
         numbers[f"{name}: different modes over these"] = len(course.visited)
         numbers[f"{name}: share of good samples at the end"] = course.coverage[-1].high_quality
-    return Result(numbers, _finding(courses), partial(_draw, courses, seed), size=(8.4, 12.2))
+    return Result(numbers, _finding(courses), partial(_draw, courses, seed, share), size=(8.4, 12.2))
 
 
 def settled(course: Course, modes: int = 7) -> int | None:
@@ -144,17 +145,31 @@ def _conclusion(courses: dict[str, Course]) -> str:
     )
 
 
-def _draw(courses: dict[str, Course], seed: int, figure: Figure) -> None:
+def _draw(courses: dict[str, Course], seed: int, share: float, figure: Figure) -> None:
     data = Toy(name="ring", samples=SAMPLES, seed=seed)
     data.setup()
+    ring = data.splits["train"].data
+    if share < 1:
+        figure.suptitle(
+            f"--quick: the first {share:.0%} of each run, too few batches to reach the ring (grey)", fontsize=9
+        )
     grid = figure.subplots(len(courses), len(SHOWN) + 1)
     for row, (name, course) in zip(grid, courses.items(), strict=True):
         for here, samples, check in zip(row, course.shown, SHOWN, strict=False):
-            here.set_xlabel(f"{course.coverage[check - 1].populated} of 8", fontsize=8, labelpad=2)
-            here.imshow(picture(samples))
-        row[-1].imshow(picture(data.splits["train"].data))
+            inside = samples[(samples.abs() < 3).all(1)]  # what the picture shows
+            outside = 1 - len(inside) / len(samples)
+            words = f"{course.coverage[check - 1].populated} of 8" + (
+                f", {outside:.0%} outside" if outside >= 0.005 else ""
+            )
+            here.set_xlabel(words, fontsize=8, labelpad=2)
+            here.imshow(picture(inside if len(inside) else samples, data=ring))
+        row[-1].imshow(picture(ring))
         row[0].set_ylabel(name.replace(", ", ",\n").replace("-reg", "-\nreg"))
-    for here, title in zip(grid[0], [*(f"{check / CHECKS:.0%}" for check in SHOWN), "data"], strict=True):
+    for here, title in zip(
+        grid[0],
+        [*(f"{100 * share * check / CHECKS:.2g} %" for check in SHOWN[:-1]), f"{share:.0%}", "data"],
+        strict=True,
+    ):
         here.set_title(title)
     for here in grid.flat:
         here.set(xticks=[], yticks=[])

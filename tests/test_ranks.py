@@ -37,6 +37,7 @@ from zoo.schedules import Linear
 from zoo.stabilizers import (
     R1,
     AdaptiveAugment,
+    AuxiliaryClassifier,
     DiffAugment,
     Dropout,
     FeatureMatching,
@@ -96,6 +97,11 @@ def growing(**kwargs: Any) -> GAN:
     return NSGAN(generator, discriminator, stabilizers=own, **kwargs)
 
 
+def classified(**kwargs: Any) -> GAN:
+    nets = MLPGenerator((2,), 5, 6, num_classes=3), MLPDiscriminator((2,), 7, num_classes=3, label="classifier")
+    return NSGAN(*nets, stabilizers=[AuxiliaryClassifier()], **kwargs)
+
+
 def burned_in(**kwargs: Any) -> GAN:
     fall = Linear(0.03, end_factor=0.1)
     own = GradientPenalty(1.0, where="real", target="zero", scheduler=fall)
@@ -110,6 +116,7 @@ GAMES: dict[str, Callable[..., GAN]] = {
     "VAEGAN of a narrow band": lambda **kw: make(VAEGAN, margin=0.0, reconstructions=True, gamma=0.1, **kw),
     "RelativisticGAN on average": lambda **kw: make(RelativisticGAN, mode="average", **kw),
     "conditional": lambda **kw: NSGAN(*nets(classes=3), **kw),
+    "AuxiliaryClassifier": lambda **kw: classified(**kw),
     "schedules": lambda **kw: ns(g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw),
     "burn-in": burned_in,
     "Alternating": lambda **kw: ns(dynamics=Alternating(2, 2), **kw),

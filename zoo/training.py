@@ -44,7 +44,7 @@ class ManualTraining(Described, LightningModule, ABC):
         beta2_scheduler: kimg to a factor on Adam's 1 - β₂, for both sides.
         ema_decay: in [0, 1): average the generator's weights with this decay per generator move, and sample from the
             average. Early on the decay is (1 + t) / (10 + t) after t moves if that is smaller; buffers are copied.
-        ema_half_life_kimg: in place of `ema_decay`, the half-life of that average, in kimg; followed at every batch.
+        ema_half_life_kimg: in place of `ema_decay`, a half-life; followed at every batch.
         ema_scheduler: kimg to a factor on `ema_half_life_kimg`.
         clip_norm: scale each player's gradient down to this norm where it is larger.
         compile: pass every player through `torch.compile` when training begins; the first steps then take minutes.

@@ -11,6 +11,8 @@ from zoo.support.described import Described
 
 Norm = Literal["batch", "layer", "instance", "none"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
+GeneratorLabel = Literal["concat", "batch_norm"]
+DiscriminatorLabel = Literal["projection", "classifier"]
 
 SIZES = (8, 16, 32, 64, 128)
 
@@ -22,19 +24,32 @@ class Generator(Described, nn.Module):
     of its own (the conditional GAN of Mirza & Osindero, 2014). A dense code as long as z makes G collapse within
     classes: one step of Adam at rate lr moves what the first layer makes of a code e by up to lr‖e‖₁, in the same
     direction in every batch, while steps along z, drawn anew, average out. docs/conditional.md has measurements.
+    With `label` "batch_norm" labels enter through conditional batch norms instead; `net` then takes them, too.
 
     A subclass sets `net`, which maps (N, input_dim) to (N, *image_shape).
     """
 
     net: nn.Module
 
-    def __init__(self, image_shape: Sequence[int], latent_dim: int, num_classes: int | None) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        num_classes: int | None,
+        label: GeneratorLabel = "concat",
+    ) -> None:
         super().__init__()
         check_at_least(self, 1, latent_dim=latent_dim, num_classes=num_classes)
+        check_choice(self, get_args(GeneratorLabel), label=label)
+        if label == "batch_norm" and num_classes is None:
+            raise ValueError(
+                f"{type(self).__name__}: label batch_norm needs num_classes; configs set conditional: true"
+            )
+        self.label = label
         self.image_shape = tuple(image_shape)
         self.latent_dim = latent_dim
         self.num_classes = num_classes
-        self.input_dim = latent_dim + (num_classes or 0)
+        self.input_dim = latent_dim + (num_classes or 0 if label == "concat" else 0)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Map z (N, latent_dim) and labels (N,), int64, to samples (N, *image_shape).
@@ -42,6 +57,8 @@ class Generator(Described, nn.Module):
         Raises ValueError for labels that are missing, not asked for, or not (N,).
         """
         check_labels(self, labels, z.shape[0])
+        if self.label == "batch_norm":
+            return self.net(z, labels)
         if labels is not None and self.num_classes is not None:
             z = torch.cat([z, one_hot(labels, self.num_classes).to(z)], dim=1)
         return self.net(z)
@@ -52,7 +69,10 @@ class Discriminator(Described, nn.Module):
 
     The score is an unbounded logit or critic value, linear in the hidden representation. With
     `num_classes` it is <embed(y), hidden> more: the projection discriminator (Miyato & Koyama,
-    2018), whose embedding starts Xavier-uniform as in the authors' code.
+    2018), whose embedding starts Xavier-uniform as in the authors' code. With `label` "classifier" the
+    score does not depend on labels, and features["classes"] are logits (N, num_classes), linear in the
+    hidden representation: the auxiliary classifier (Odena et al., 2017), which
+    `zoo.stabilizers.AuxiliaryClassifier` trains.
 
     A subclass sets `trunk`, which maps (N, *image_shape) to (N, hidden_dim).
     """
@@ -60,14 +80,29 @@ class Discriminator(Described, nn.Module):
     energy = False
     trunk: nn.Module
 
-    def __init__(self, image_shape: Sequence[int], hidden_dim: int, num_classes: int | None) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        hidden_dim: int,
+        num_classes: int | None,
+        label: DiscriminatorLabel = "projection",
+    ) -> None:
         super().__init__()
         check_at_least(self, 1, num_classes=num_classes)
+        check_choice(self, get_args(DiscriminatorLabel), label=label)
+        if label == "classifier" and num_classes is None:
+            raise ValueError(
+                f"{type(self).__name__}: label classifier needs num_classes; configs set conditional: true"
+            )
+        self.label = label
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes
         self.head = nn.Linear(hidden_dim, 1)
-        self.embed = None if num_classes is None else nn.Embedding(num_classes, hidden_dim)
-        if self.embed is not None:
+        self.embed = self.classes = None
+        if label == "classifier" and num_classes is not None:
+            self.classes = nn.Linear(hidden_dim, num_classes)
+        elif num_classes is not None:
+            self.embed = nn.Embedding(num_classes, hidden_dim)
             nn.init.xavier_uniform_(self.embed.weight)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -82,7 +117,7 @@ class Discriminator(Described, nn.Module):
         score = self.head(hidden).squeeze(1)
         if self.embed is not None:
             score = score + (self.embed(labels) * hidden).sum(1)
-        return score, {"hidden": hidden}
+        return score, {"hidden": hidden} | ({} if self.classes is None else {"classes": self.classes(hidden)})
 
 
 def norm2d(norm: Norm, channels: int) -> nn.Module:

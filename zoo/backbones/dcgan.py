@@ -10,6 +10,7 @@ from zoo.backbones.activations import LeakyReLU, ReLU
 from zoo.backbones.base import (
     NORMS,
     Discriminator,
+    DiscriminatorLabel,
     Generator,
     Norm,
     check_at_least,
@@ -79,16 +80,18 @@ class DCGANDiscriminator(Discriminator):
         width: channels after the first layer; each smaller map has twice as many, at most 8 width.
         norm: batch, layer, instance or none; a gradient penalty is not for batch.
         num_classes: of labels that D is given; None for none.
+        label: projection, or classifier for `zoo.stabilizers.AuxiliaryClassifier`.
     """
 
     def __init__(
-        self, image_shape: Sequence[int], width: int = 64, norm: Norm = "batch", num_classes: int | None = None
-    ) -> None:
+        self, image_shape: Sequence[int], width: int = 64, norm: Norm = "batch", num_classes: int | None = None,
+        label: DiscriminatorLabel = "projection",
+    ) -> None:  # fmt: skip
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         widths = _widths(size, width)[::-1]
-        super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes)
+        super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes, label=label)
         layers: list[nn.Module] = [_halving(channels, widths[0]), LeakyReLU(0.2)]
         for c_in, c_out in pairwise(widths):
             layers += [_halving(c_in, c_out, bias=norm == "none"), norm2d(norm, c_out), LeakyReLU(0.2)]

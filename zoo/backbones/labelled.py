@@ -66,7 +66,7 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2)  # (N, C/8, HW)
         key, value = (max_pool2d(layer(x), 2).flatten(2) for layer in (self.key, self.value))
         weights = torch.softmax(query.mT @ key, dim=2)  # (N, HW, HW/4)
-        seen = (value @ weights.mT).unflatten(2, x.shape[2:])
+        seen = (value @ weights.mT).reshape(len(x), -1, *x.shape[2:])
         return x + self.gamma * self.out(seen)
 
 

@@ -7,7 +7,14 @@ from typing import Literal, assert_never, get_args
 from torch import Tensor, nn
 
 from zoo.backbones.activations import ReLU
-from zoo.backbones.base import Discriminator, Generator, check_at_least, check_choice, init_orthogonal
+from zoo.backbones.base import (
+    Discriminator,
+    DiscriminatorLabel,
+    Generator,
+    check_at_least,
+    check_choice,
+    init_orthogonal,
+)
 
 VectorNorm = Literal["batch", "layer", "none"]
 
@@ -67,15 +74,17 @@ class MLPDiscriminator(Discriminator):
         num_classes: of labels that D is given; None for none.
         input_scale: factor on x.
         init_gain: of orthogonal initial weights; None for torch's own.
+        label: projection, or classifier for `zoo.stabilizers.AuxiliaryClassifier`.
     """
 
     def __init__(
         self, image_shape: Sequence[int], width: int = 256, depth: int = 3, norm: VectorNorm = "none",
         num_classes: int | None = None, input_scale: float = 1.0, init_gain: float | None = None,
+        label: DiscriminatorLabel = "projection",
     ) -> None:  # fmt: skip
         size = _flat_size(self, image_shape)
         layers = _hidden_layers(self, size, width, depth, norm)
-        super().__init__(image_shape, width if depth else size, num_classes)
+        super().__init__(image_shape, width if depth else size, num_classes, label=label)
         self.input_scale = input_scale
         self.trunk = nn.Sequential(nn.Flatten(), *layers)
         init_orthogonal(self, init_gain)

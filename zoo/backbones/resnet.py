@@ -11,7 +11,9 @@ from zoo.backbones.activations import ReLU
 from zoo.backbones.base import (
     NORMS,
     Discriminator,
+    DiscriminatorLabel,
     Generator,
+    GeneratorLabel,
     Norm,
     check_at_least,
     check_choice,
@@ -20,6 +22,7 @@ from zoo.backbones.base import (
     square_shape,
     xavier,
 )
+from zoo.backbones.labelled import Labelled, SelfAttention, norm_of
 
 
 class ResNetGenerator(Generator):
@@ -30,10 +33,11 @@ class ResNetGenerator(Generator):
     has S / r times as many, at most 8: with width 64, WGAN-GP's 64-pixel net.
 
     Upsampling is nearest neighbour. Weights start Xavier-uniform, with gain sqrt(2) in the
-    residual branches and 1 elsewhere, biases at 0. Deviations: labels enter beside z, not through
-    conditional batch norm; 128 pixels start from 8 width, not SNGAN's 16. Raises ValueError unless
-    image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown norm (see `norm2d`)
-    or sizes below 1.
+    residual branches and 1 elsewhere, biases at 0. Deviations: labels enter beside z, and only with
+    `label` "batch_norm" as in Miyato & Koyama (2018); 128 pixels start from 8 width, not SNGAN's 16.
+    Raises ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an
+    unknown norm (see `norm2d`), conditional batch norm with another norm than batch, or sizes
+    below 1.
 
     Args:
         image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
@@ -41,23 +45,32 @@ class ResNetGenerator(Generator):
         width: channels of the full-size map.
         norm: batch, layer, instance or none.
         num_classes: of labels that G is given; None for none.
+        label: concat, beside z, or batch_norm, a gain and a bias of each class in every norm.
+        attention: a `SelfAttention` on the map of half the image's size.
     """
 
     def __init__(
         self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 128, norm: Norm = "batch",
         num_classes: int | None = None,
+        label: GeneratorLabel = "concat", attention: bool = False,
     ) -> None:  # fmt: skip
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
-        super().__init__(image_shape, latent_dim, num_classes)
+        super().__init__(image_shape, latent_dim, num_classes, label)
+        if label == "batch_norm" and norm != "batch":
+            raise ValueError(f"ResNetGenerator: label batch_norm needs norm batch, got {norm!r}")
+        classes = num_classes if label == "batch_norm" else None
         widths = [width * (min(8, size // r) if size > 32 else 1) for r in doublings(4, size)]
         project = nn.Linear(self.input_dim, 16 * widths[0])
-        self.net = nn.Sequential(
+        blocks = [_up_block(c_in, c_out, norm, classes) for c_in, c_out in pairwise(widths)]
+        if attention:
+            blocks.insert(-1, SelfAttention(widths[-2]))
+        self.net = Labelled(
             xavier(project),
             nn.Unflatten(1, (widths[0], 4, 4)),
-            *[_up_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
-            norm2d(norm, widths[-1]),
+            *blocks,
+            norm_of(norm, widths[-1], classes),
             ReLU(),
             _conv(widths[-1], channels, 3),
             nn.Tanh(),
@@ -86,20 +99,24 @@ class ResNetDiscriminator(Discriminator):
         width: channels of the first block's map.
         norm: batch, layer, instance or none.
         num_classes: of labels that D is given; None for none.
+        label: projection, or classifier for `zoo.stabilizers.AuxiliaryClassifier`.
+        attention: a `SelfAttention` on the map of half the image's size.
     """
 
     def __init__(
-        self, image_shape: Sequence[int], width: int = 128, norm: Norm = "none", num_classes: int | None = None
-    ) -> None:
+        self, image_shape: Sequence[int], width: int = 128, norm: Norm = "none", num_classes: int | None = None,
+        label: DiscriminatorLabel = "projection", attention: bool = False,
+    ) -> None:  # fmt: skip
         channels, size = square_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         halved = doublings(min(8, size // 2), size // 2)[::-1]
         widths = [width * (size // (2 * r) if size > 32 else 1) for r in halved]
-        super().__init__(image_shape, hidden_dim=widths[-1], num_classes=num_classes)
+        super().__init__(image_shape, hidden_dim=widths[-1], num_classes=num_classes, label=label)
         xavier(self.head)
         self.trunk = nn.Sequential(
             _first_block(channels, widths[0]),
+            *([SelfAttention(widths[0])] if attention else []),
             *[_down_block(c_in, c_out, norm) for c_in, c_out in pairwise(widths)],
             _flat_block(widths[-1], norm),
             _flat_block(widths[-1], norm),
@@ -119,19 +136,26 @@ class _Residual(nn.Module):
         return self.branch(x) + self.shortcut(x)
 
 
+class _LabelledResidual(_Residual):
+    labelled = True
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.branch(x, labels) + self.shortcut(x)
+
+
 class _SumPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.sum((2, 3))
 
 
-def _up_block(c_in: int, c_out: int, norm: Norm) -> nn.Module:
-    return _Residual(
-        nn.Sequential(
-            norm2d(norm, c_in),
+def _up_block(c_in: int, c_out: int, norm: Norm, num_classes: int | None) -> nn.Module:
+    return _LabelledResidual(
+        Labelled(
+            norm_of(norm, c_in, num_classes),
             ReLU(),
             nn.Upsample(scale_factor=2),
             _conv(c_in, c_out, 3, gain=sqrt(2), bias=norm == "none"),
-            norm2d(norm, c_out),
+            norm_of(norm, c_out, num_classes),
             ReLU(),
             _conv(c_out, c_out, 3, gain=sqrt(2)),
         ),

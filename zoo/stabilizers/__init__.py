@@ -3,6 +3,7 @@
 from zoo.stabilizers.adaptive import AdaptiveAugment
 from zoo.stabilizers.augment import DiffAugment
 from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.classifier import AuxiliaryClassifier
 from zoo.stabilizers.growing import ProgressiveGrowing, ScoreDrift
 from zoo.stabilizers.lecam import LeCam
 from zoo.stabilizers.minibatch import MinibatchDiscrimination
@@ -16,6 +17,7 @@ from zoo.stabilizers.weights import HistoricalAveraging, SpectralNorm, WeightCli
 __all__ = [
     "R1",
     "AdaptiveAugment",
+    "AuxiliaryClassifier",
     "DiffAugment",
     "Dropout",
     "FeatureMatching",

@@ -55,6 +55,14 @@ def test_every_relative_link_of_the_documents_leads_to_a_file() -> None:
             assert link.startswith("http") or (path.parent / link).exists(), f"{path.relative_to(ROOT)}: {link}"
 
 
+def test_the_index_links_every_page_and_is_short() -> None:
+    text = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    links = {(ROOT / "docs" / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", text)}
+    assert not {path.name for path in ROOT.glob("docs/*.md") if path.resolve() not in links} - {"README.md"}
+    assert (ROOT / "docs/variants").resolve() in links
+    assert len(text.splitlines()) <= 60
+
+
 def test_the_labs_page_is_made_of_what_was_saved_beside_it(monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     assert (ROOT / "docs/lab.md").read_text() == page(Path("docs/lab")), "run `python -m zoo lab --all -o docs/lab`"

@@ -105,14 +105,15 @@ class DataModule(LightningDataModule, ABC):
         The same on every rank and in every run: a fair draw whatever the order of the set. Without a third split
         "test" is "val".
         """
-        data = self._loaded(split).data
-        if n >= len(data):
-            return data
-        return data[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n]]
+        return _drawn(self._loaded(split).data, n)
 
-    def labels(self, split: str) -> Tensor | None:
-        """The labels (N,), int64, of a split; None where there are none. Without a third split "test" is "val"."""
-        return self._loaded(split).labels
+    def labels(self, split: str, n: int | None = None) -> Tensor | None:
+        """The labels (N,), int64, of a split, or of `pick(split, n)`; None where there are none.
+
+        Without a third split "test" is "val".
+        """
+        labels = self._loaded(split).labels
+        return labels if labels is None or n is None else _drawn(labels, n)
 
     def state_dict(self) -> dict[str, int]:
         """Where the training stream stands; Lightning saves it in every checkpoint.
@@ -141,6 +142,13 @@ class DataModule(LightningDataModule, ABC):
             )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}, {split} split: {error}") from None
+
+
+def _drawn(data: Tensor, n: int) -> Tensor:
+    """`n` rows, the same for the same number of them."""
+    if n >= len(data):
+        return data
+    return data[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:n]]
 
 
 class ImageData(DataModule):

@@ -11,6 +11,7 @@ from zoo.diagnostics import (
     DIMINISHED,
     DIVERGENCE,
     OSCILLATION,
+    OVERFITTING,
     PATHOLOGIES,
     History,
     Reading,
@@ -280,6 +281,34 @@ def test_readings_that_know_little_are_no_reason() -> None:
 
 def test_a_reading_comes_back_from_its_row() -> None:
     assert Reading.of_row({**WELL.as_row(), "of another version": 1}) == WELL
+
+
+# Overfitting
+
+LEARNT = {"accuracy": 0.95, "sign": 0.9, "overfitting": 0.7}
+
+
+def test_a_d_that_knows_its_images_by_heart_is_found_with_its_evidence() -> None:
+    [found] = History(history(12, **LEARNT), uses={"NSGAN"}).findings
+    assert (found.name, found.kimg) == (OVERFITTING, 60)  # six readings
+    assert "held-out images lie 70% of the way from training images to fakes" in found.evidence
+    assert "95% of training images on the side of real ones" in found.evidence
+    assert "AdaptiveAugment" in found.advice
+    assert "finetune" in found.advice
+    assert "on the side" not in present(history(12, **LEARNT | {"sign": math.nan}))[OVERFITTING]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {**LEARNT, "overfitting": 0.4},
+        {**LEARNT, "overfitting": lambda i: 0.2 if i == 15 else 0.7},
+        {**LEARNT, "overfitting": math.nan},
+        {**LEARNT, "accuracy": 0.75},  # it hardly tells fakes from training images: a ratio of small numbers
+    ],
+)
+def test_what_is_nearly_overfitting(series: dict[str, Series]) -> None:
+    assert OVERFITTING not in present(history(20, **series))
 
 
 # Remedies

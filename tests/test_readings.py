@@ -155,6 +155,42 @@ def test_the_samples_are_compared_with_the_data() -> None:
     assert (third.direction_change, third.weight_turn) == (pytest.approx(-1), pytest.approx(-1))
 
 
+class Apart(Ring):
+    """Held-out points, as a data module gives them."""
+
+    def pick(self, split: str, n: int) -> Tensor:
+        return {"val": torch.tensor([[6.0, 1.0], [4.0, 1.0]])}[split][:n]
+
+    def labels(self, split: str, n: int) -> None:
+        return None
+
+
+class First(nn.Module):
+    """Scores a point by its first coordinate; in training mode, it would be one more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x[:, 0] + self.training
+
+
+def test_how_held_out_images_are_scored() -> None:
+    """Training images at 9 and 11, held-out ones at 5, fakes at 2: 5 of 8."""
+    real = torch.tensor([[9.0, 0.0], [11.0, 0.0], [9.0, 0.0], [11.0, 0.0]])
+    gan = WGAN(Told(torch.tensor([[2.0, 0.0]] * 4)), First())
+    reader = Reader(4, 0)
+    assert math.isnan(read(reader, gan, real, **SCORES).overfitting)
+    reader.know(Apart())
+    now = read(reader, gan, real, **SCORES)
+    assert (now.held_out_gap, now.overfitting, now.sign) == (5.0, 0.625, 1.0)
+    assert gan.discriminator.training
+    assert read(reader, gan, real, real=torch.tensor([3.0, -1.0, 0.0, -2.0]), fake=real[:, 0]).sign == -0.25
+    gan = NSGAN(Told(torch.tensor([[10.0, 0.0]] * 4)), First())  # fakes as good as training images
+    assert math.isnan(read(reader, gan, real, **SCORES).overfitting)
+
+
 @pytest.mark.parametrize("where", ["loss", "score", "sample", "gradient", "weight"])
 def test_what_is_not_finite_is_seen(where: str) -> None:
     gan = WGAN(Told(torch.rand(4, 2)), MLPDiscriminator((2,), width=3))

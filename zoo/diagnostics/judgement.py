@@ -12,7 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from zoo.diagnostics.reading import Reading
-from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, advice
+from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, OVERFITTING, advice
 
 # Chosen on runs of benchmarks/diagnosis.py before those were looked at that docs/diagnosis.md counts.
 SURE, FLAT, FALL = 0.95, 0.03, 30.0  # D's accuracy; the slope of L_G; the fall of G's gradient
@@ -24,6 +24,7 @@ WILDLY, OFTEN, SOMETIMES = 1.5, 0.7, 0.25  # movement that is no progress whatev
 RISE = 1.15  # of a window's second half over the first
 HUGE, AGAIN = 10.0, 1.25  # weights and the spread of scores over their first; over what they were before
 WILD, BEYOND = 300.0, 1e6  # the spread of scores that may be too much, and that is
+LEARNT, TELLS = 0.5, 0.8  # of D's lead on training images, the part that held-out ones lack; D's accuracy
 STUCK, ALIKE, RESTLESS, GROWING, SUDDEN, CALM = 6, 12, 14, 4, 12, 12  # readings
 ALIKE_WITHIN = 6  # readings, of pairs of the same class
 
@@ -75,6 +76,7 @@ def present(readings: Sequence[Reading]) -> dict[str, str]:
     found = {DIVERGENCE: divergence(readings), DIMINISHED: diminished(readings)}
     if not found[DIVERGENCE] and not found[DIMINISHED]:  # either leaves a generator that makes nothing of use
         found[COLLAPSE], found[OSCILLATION] = collapse(readings), oscillation(readings)
+    found[OVERFITTING] = overfitting(readings)
     return {name: evidence for name, evidence in found.items() if evidence}
 
 
@@ -174,6 +176,16 @@ def oscillation(readings: Sequence[Reading]) -> str:
         f"from one reading to the next the samples moved as a whole by {movement:.2g} of the data's spread, and turned "
         f"back {back} times in {_span(window)}, {astray:.2g} off a straight course, without calming down"
     )
+
+
+def overfitting(readings: Sequence[Reading]) -> str:
+    """Held-out images have scores that are nearer to those of fakes than to those of training images."""
+    window = readings[-STUCK:]
+    if len(window) < STUCK or not min(r.overfitting for r in window) >= LEARNT or _middle(window, "accuracy") < TELLS:
+        return ""
+    share, sign = _middle(window, "overfitting"), _middle(window, "sign")
+    known = "" if math.isnan(sign) else f"; D has {(1 + sign) / 2:.0%} of training images on the side of real ones"
+    return f"D's scores of held-out images lie {share:.0%} of the way from training images to fakes{known}"
 
 
 def _middle(readings: Sequence[Reading], what: str) -> float:

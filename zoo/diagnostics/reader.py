@@ -17,7 +17,7 @@ from zoo.metrics.features import Classifier, Extractor
 from zoo.metrics.modes import stacked_modes
 from zoo.noise import Noise
 from zoo.support.freezing import evaluating
-from zoo.types import Data, Turn, total
+from zoo.types import Batch, Data, Role, Turn, total
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -51,6 +51,7 @@ class Reader:
         modes: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.n, self.seed, self.extractor, self.modes = n, seed, extractor, modes
+        self.held_out: list[Tensor] | None = None  # images, and their labels where they have some
         self.layers: dict[str, float] = {}  # the gradient's norm at the last reading, by layer
         self._places: list[Tensor] = []  # of the samples, at the last readings
         self._move: Tensor | None = None  # of it, between the last two
@@ -64,6 +65,11 @@ class Reader:
         known = getattr(data, "classifier", None)
         self.extractor = None if known is None else Classifier(known)
         self.modes = mode_teller(data)
+        self.held_out = None
+        if hasattr(data, "pick"):
+            images, labels = data.pick("val", self.n), data.labels("val", self.n)
+            images = images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
+            self.held_out = [images] if labels is None else [images, labels]
 
     def state_dict(self) -> dict[str, Any]:
         """Positions at the last readings."""
@@ -94,13 +100,33 @@ class Reader:
         }
         told: dict[str, Any] = {
             "loss_d": losses["d"], "loss_g": losses["g"],
-            **_scores(gan, turns["d"]), "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
+            **_scores(gan, turns["d"]), **self._overfitting(gan, real, labels),
+            "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
             "weights": (weights := _largest(gan)), "growth": weights / self._start if self._start else math.nan,
             **self._samples(gan, real, labels), "weight_turn": self._weight_turn(gan.generator),
         }  # fmt: skip
         finite = all(map(math.isfinite, (*losses.values(), told["scale"], told["weights"], *self.layers.values())))
         bounded = told.pop("bounded")
         return Reading(kimg=gan.kimg, finite=finite and bounded, **told)
+
+    def _overfitting(self, gan: GAN, real: Tensor, labels: Tensor | None) -> dict[str, float]:
+        """D's mean scores of training images, held-out ones and fakes, changed as in its turn, in evaluation mode."""
+        if self.held_out is None:
+            return {}
+        noise = Noise(self.seed, device=gan.device)
+
+        def mean(x: Tensor, y: Tensor | None, role: Role) -> float:
+            z = gan.sample_latent(len(real), noise)
+            x = gan.generate(z, y) if role == "fake" else x
+            score = gan.bind(Batch(x, y, z, x, noise, gan.kimg))(x, role).score.float().mean()
+            return float(distributed.mean(-score if gan.energy_based else score))
+
+        rows = torch.arange(len(real)) % len(self.held_out[0])
+        x, y, *_ = *(part[rows].to(gan.device) for part in self.held_out), None
+        with evaluating(gan):
+            training, held_out, fake = mean(real, labels, "real"), mean(x, y, "real"), mean(real, labels, "fake")
+        gap = training - held_out
+        return {"held_out_gap": gap, "overfitting": gap / (training - fake) if training != fake else math.nan}
 
     def _gradients(self, gan: GAN) -> float:
         norms = self.gradients(gan)
@@ -243,14 +269,15 @@ def detour(course: Tensor) -> Tensor:
 def uses(gan: GAN) -> set[str]:
     """The parts of a game by name, for advice.
 
-    The names of its objective's, dynamics' and stabilizers' classes and of those they derive from; "ema", "clip_norm"
-    and "schedule" where it has one; "saturates" where L_G has no slope for a fake that D is sure of.
+    The names of its objective's, dynamics' and stabilizers' classes and of those they derive from; "ema", "clip_norm",
+    "schedule" and "init_from" where it has one; "saturates" where L_G has no slope for a fake that D is sure of.
     """
     parts = (gan, *gan.dynamics.modules(), *gan.stabilizers)
     words = {kind.__name__ for part in parts for kind in type(part).__mro__}
     words |= {"ema"} if gan.generator_ema is not None else set()
     words |= {"clip_norm"} if gan.clip_norm is not None else set()
     words |= {"schedule"} if any(schedule is not None for schedule in gan.schedules.values()) else set()
+    words |= {"init_from"} if gan.init_from is not None else set()
     flat = _g_loss_gradient(gan, torch.full((1,), -20.0))
     return words | ({"saturates"} if flat is not None and abs(float(flat)) < 1e-3 else set())
 
@@ -273,8 +300,11 @@ def _scores(gan: GAN, turn: Turn) -> dict[str, float]:
         real, fake = -real, -fake
     accuracy, overlap = ranking(real, fake)
     both = torch.cat([real, fake])
-    scale = float((both - both.mean()).abs().max())
-    return {"accuracy": accuracy, "overlap": overlap, "gap": float(real.mean() - fake.mean()), "scale": scale}
+    return {
+        "accuracy": accuracy, "overlap": overlap, "gap": float(real.mean() - fake.mean()),
+        "sign": math.nan if gan.energy_based else float(real.sign().mean()),
+        "scale": float((both - both.mean()).abs().max()),
+    }  # fmt: skip
 
 
 def _norm(tensors: Iterable[Tensor]) -> Tensor:

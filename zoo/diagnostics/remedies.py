@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 DIMINISHED, COLLAPSE = "diminished gradient", "mode collapse"
 OSCILLATION, DIVERGENCE = "non-convergence (oscillation)", "non-convergence (divergence)"
-PATHOLOGIES = (DIMINISHED, COLLAPSE, OSCILLATION, DIVERGENCE)
+OVERFITTING = "overfitting of D"
+PATHOLOGIES = (DIMINISHED, COLLAPSE, OSCILLATION, DIVERGENCE, OVERFITTING)
 _TOLD = 3  # remedies at a time
 
 
@@ -68,6 +69,13 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         _remedy("a gradient penalty on D (GradientPenalty)", unless=f"{_PENALISED} {_ENERGIES}"),
         _remedy("a smaller lambda_k", where="BEGAN"),
         _remedy("moves in turn instead of at once (Alternating)", where="Simultaneous"),
+    ),
+    OVERFITTING: (
+        _remedy("augmentation (AdaptiveAugment, DiffAugment)", unless="AdaptiveAugment DiffAugment"),
+        _remedy("fine-tuning a trained GAN (python -m zoo finetune)", unless="init_from"),
+        _remedy("mirrored images (data.flip)"),
+        _remedy("a penalty on D at real images (R1)", unless=f"{_PENALISED} {_ENERGIES}"),
+        _remedy("fewer kimg: the best checkpoint (best.ckpt)"),
     ),
 }
 

@@ -25,9 +25,7 @@ class Reading:
     gap: float = math.nan  # mean score of real less that of fake, above 0 where D is right
     sign: float = math.nan  # in [-1, 1]: the mean sign of the scores of real, ADA's r_t; NaN for energies
     held_out_gap: float = math.nan  # mean score of training images less that of held-out ones
-    overfitting: float = (
-        math.nan
-    )  # that, of the mean score of training images less that of fakes: ADA's r_v, 1 at worst
+    overfitting: float = math.nan  # that, of training images' lead over fakes: ADA's r_v, 1 at worst
     scale: float = math.nan  # the largest distance of a score from the mean of all
     slope: float = math.nan  # the mean |dL_G/df| of a fake's score f: 1 for a linear loss, σ(f) for the minimax loss
     gradient: float = math.nan  # the norm of G's gradient

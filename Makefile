@@ -13,7 +13,7 @@ demo: $(BIN)/.installed  ## WGAN-GP on the digits, about two minutes on two core
 	$(BIN)/python train.py fit -c configs/wgan_gp.yaml -c configs/data/digits.yaml -c configs/demo.yaml
 
 test: $(BIN)/.installed lint  ## the networks of the tests are too small for two threads to pay, but not for two processes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 slow test-slow: $(BIN)/.installed
 	$(BIN)/python -m pytest -m slow -s

@@ -4,6 +4,13 @@ from pathlib import Path
 
 import pytest
 
+LONG = ("user/test_pages", "user/test_installed", "test_configs", "test_ranks.py", "test_cli_bad_input", "test_resume")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left with one at the end."""
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONG) if name in item.nodeid), len(LONG)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory):
@@ -16,7 +23,7 @@ def _cache_of_its_own(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published checkpoint of two perceptrons, to be copied and forged."""
-    from tests import test_hub_bundle as bundles
+    from tests import bundles
     from zoo.hub import recipe
 
     networks = {"generator": "MLPGenerator", "discriminator": "MLPDiscriminator"}

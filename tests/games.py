@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from zoo.backbones import MLPDiscriminator, MLPGenerator
+from zoo.backbones import Autoencoder, DecoderGenerator, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
 from zoo.gan import GAN
 from zoo.types import Batch, Output, Role, State
 
@@ -30,6 +30,21 @@ def required(cls: type[GAN]) -> list[str]:
     """The networks that an objective cannot be made without, by the names of its arguments."""
     parameters = inspect.signature(cls).parameters.values()
     return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+
+
+def make(cls: type[GAN], **kwargs: Any) -> GAN:
+    """Any objective, in float64, with networks as small as it takes."""
+    judge = PairDiscriminator if getattr(cls, "paired", False) else MLPDiscriminator
+    networks = {
+        "generator": MLPGenerator((2,), width=4),
+        "discriminator": judge((2,), width=4),
+        "diffusion_discriminator": MLPDiscriminator((2,), width=4),
+        "encoder": Encoder((2,), width=4, norm="none", stochastic=getattr(cls, "stochastic_encoder", False)),
+    }
+    if cls.energy_based:
+        image = (1, 8, 8)
+        networks |= {"generator": DecoderGenerator(image, width=4), "discriminator": Autoencoder(image, width=4)}
+    return cls(**{name: networks[name] for name in required(cls)}, **kwargs).double()
 
 
 def trainer(**kwargs: Any) -> Trainer:

@@ -21,24 +21,12 @@ from zoo.backbones.activations import LeakyReLU, ReLU
 from zoo.backbones.base import Generator
 
 SIZES = (8, 16, 32, 64, 128)
-NORMS = {
-    MLPGenerator: ("batch", "layer", "none"),
-    MLPDiscriminator: ("batch", "layer", "none"),
-    DCGANGenerator: ("batch", "layer", "instance", "none"),
-    DCGANDiscriminator: ("batch", "layer", "instance", "none"),
-    ResNetGenerator: ("batch", "layer", "instance", "none"),
-    ResNetDiscriminator: ("batch", "layer", "instance", "none"),
-}
+NORMS = dict.fromkeys((MLPGenerator, MLPDiscriminator), ("batch", "layer", "none")) | dict.fromkeys(
+    (DCGANGenerator, DCGANDiscriminator, ResNetGenerator, ResNetDiscriminator), ("batch", "layer", "instance", "none")
+)
 GENERATORS = (MLPGenerator, DCGANGenerator, ResNetGenerator, DecoderGenerator)
 DISCRIMINATORS = (MLPDiscriminator, DCGANDiscriminator, ResNetDiscriminator)
-CONVOLUTIONAL = (
-    DCGANGenerator,
-    ResNetGenerator,
-    DecoderGenerator,
-    DCGANDiscriminator,
-    ResNetDiscriminator,
-    Autoencoder,
-)
+CONVOLUTIONAL = (*GENERATORS[1:], *DISCRIMINATORS[1:], Autoencoder)
 
 
 def with_norms(nets):
@@ -61,7 +49,7 @@ def slope(f, x, direction, h=1e-6):
 # ---- shapes and ranges
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("net", "kwargs"),
@@ -240,8 +228,7 @@ def test_energy_sends_gradient_through_both_of_its_x(power):
 @pytest.mark.parametrize("net", GENERATORS)
 def test_labels_change_what_is_generated(net):
     g = net((1, 8, 8), width=4, num_classes=3).eval()
-    z = torch.randn(1, g.latent_dim).expand(3, -1)
-    x = g(z, torch.tensor([0, 1, 1]))
+    x = g(torch.randn(1, g.latent_dim).expand(3, -1), torch.tensor([0, 1, 1]))
     assert g.num_classes == 3
     assert not torch.allclose(x[0], x[1], atol=1e-6)
     torch.testing.assert_close(x[1], x[2])
@@ -276,23 +263,31 @@ def test_labels_are_given_exactly_when_asked_for(net):
 
 
 @pytest.mark.parametrize("net", CONVOLUTIONAL)
-@pytest.mark.parametrize("shape", [(2,), (3, 28, 28), (3, 4, 4), (3, 256, 256), (3, 32, 16), (0, 32, 32), (32, 32)])
-def test_convolutional_nets_name_the_shapes_they_take(net, shape):
-    with pytest.raises(ValueError, match="image_shape") as error:
-        net(shape)
-    for words in (net.__name__, str(shape), "(C, S, S)", "(8, 16, 32, 64, 128)"):
-        assert words in str(error.value)
+def test_convolutional_nets_name_the_shapes_they_take(net):
+    for shape in ((2,), (3, 28, 28), (3, 4, 4), (3, 256, 256), (3, 32, 16), (0, 32, 32), (32, 32)):
+        with pytest.raises(ValueError, match="image_shape") as error:
+            net(shape)
+        for words in (net.__name__, str(shape), "(C, S, S)", "(8, 16, 32, 64, 128)"):
+            assert words in str(error.value)
 
 
 @pytest.mark.parametrize("net", [MLPGenerator, MLPDiscriminator])
-@pytest.mark.parametrize("shape", [(), (28, 28), (0,), (1, 0, 28)])
-def test_an_mlp_names_the_shapes_it_takes(net, shape):
-    with pytest.raises(ValueError, match=rf"{net.__name__}: image_shape is .*points \(D,\) or"):
-        net(shape)
+def test_an_mlp_names_the_shapes_and_norms_it_takes(net):
+    for shape in ((), (28, 28), (0,), (1, 0, 28)):
+        with pytest.raises(ValueError, match=rf"{net.__name__}: image_shape is .*points \(D,\) or"):
+            net(shape)
+    with pytest.raises(ValueError, match="norm is 'instance'; choose from"):
+        net((1, 8, 8), norm="instance")
+    with pytest.raises(ValueError, match=f"{net.__name__}: depth is -1; it must be at least 0"):
+        net((2,), depth=-1)
 
 
 @pytest.mark.parametrize("net", [*CONVOLUTIONAL, MLPGenerator, MLPDiscriminator])
-def test_shapes_may_be_lists(net):
+def test_sizes_below_one_are_refused_and_shapes_may_be_lists(net):
+    sizes = {"width", *["latent_dim"] * (net in GENERATORS), *["num_classes"] * (net is not Autoencoder)}
+    for size in sizes | ({"code_dim"} if net is Autoencoder else set()):
+        with pytest.raises(ValueError, match=f"{net.__name__}: {size} is 0; it must be at least 1"):
+            net((1, 8, 8), **{size: 0})
     assert net([3, 8, 8], width=2).image_shape == (3, 8, 8)
 
 
@@ -302,40 +297,16 @@ def test_an_unknown_norm_is_refused_with_the_choices(net):
         net((1, 8, 8), norm="spectral")
 
 
-@pytest.mark.parametrize("net", [MLPGenerator, MLPDiscriminator])
-def test_an_mlp_has_no_instances_to_normalise(net):
-    with pytest.raises(ValueError, match="norm is 'instance'; choose from"):
-        net((1, 8, 8), norm="instance")
-
-
-@pytest.mark.parametrize(
-    ("net", "size"),
-    [
-        *[(net, "width") for net in (*CONVOLUTIONAL, MLPGenerator, MLPDiscriminator)],
-        *[(net, "latent_dim") for net in GENERATORS],
-        *[(net, "num_classes") for net in (*GENERATORS, *DISCRIMINATORS)],
-        (Autoencoder, "code_dim"),
-    ],
-)
-def test_sizes_below_one_are_refused(net, size):
-    with pytest.raises(ValueError, match=f"{net.__name__}: {size} is 0; it must be at least 1"):
-        net((1, 8, 8), **{size: 0})
-
-
 def test_other_refusals():
-    with pytest.raises(ValueError, match="MLPGenerator: depth is -1; it must be at least 0"):
-        MLPGenerator((2,), depth=-1)
     with pytest.raises(ValueError, match="MLPDiscriminator: norm is 'spectral'"):
         MLPDiscriminator((2,), depth=0, norm="spectral")
     with pytest.raises(ValueError, match=r"Autoencoder: norm_power is 3; choose from \(1, 2\)"):
         Autoencoder((1, 8, 8), norm_power=3)
-
-
-@pytest.mark.parametrize("net", [*DISCRIMINATORS, Autoencoder])
-def test_images_of_another_size_are_refused(net):
-    d = net((1, 16, 16), width=2)
-    with pytest.raises(ValueError, match=rf"{net.__name__}: got x of shape \(2, 1, 32, 32\)"):
-        d(images(2, 1, 32))
+    with pytest.raises(ValueError, match=r"negative_slope is -0\.1"):
+        LeakyReLU(-0.1)
+    for net in (*DISCRIMINATORS, Autoencoder):
+        with pytest.raises(ValueError, match=rf"{net.__name__}: got x of shape \(2, 1, 32, 32\)"):
+            net((1, 16, 16), width=2)(images(2, 1, 32))
 
 
 @pytest.mark.parametrize(("mine", "torchs"), [(ReLU(), nn.ReLU()), (LeakyReLU(0.2), nn.LeakyReLU(0.2))], ids=repr)
@@ -363,11 +334,6 @@ def test_a_compiler_takes_a_network_in_one_piece(net) -> None:
     x = torch.randn(4, made.latent_dim) if isinstance(made, Generator) else images(4, 3, 8)
     seen = torch._dynamo.explain(made)(x)
     assert (seen.graph_count, seen.graph_break_count) == (1, 0)
-
-
-def test_a_negative_slope_below_0_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"negative_slope is -0\.1"):
-        LeakyReLU(-0.1)
 
 
 @pytest.mark.parametrize(

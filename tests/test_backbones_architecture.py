@@ -1,5 +1,7 @@
 """The insides of the backbones, by arithmetic and by hand: channels, layers, initial weights."""
 
+import copy
+import math
 from itertools import pairwise
 from math import sqrt
 
@@ -8,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.games import fit
 from zoo.backbones import (
     Autoencoder,
     DCGANDiscriminator,
@@ -15,10 +18,17 @@ from zoo.backbones import (
     DecoderGenerator,
     MLPDiscriminator,
     MLPGenerator,
+    R3GANDiscriminator,
+    R3GANGenerator,
     ResNetDiscriminator,
     ResNetGenerator,
 )
 from zoo.backbones.base import NORMS, norm2d
+from zoo.backbones.growing import EqualConv2d, GrowingDiscriminator, GrowingGenerator, PixelNorm
+from zoo.dynamics import Alternating
+from zoo.stabilizers import ProgressiveGrowing, ScoreDrift
+from zoo.types import Output
+from zoo.variants.wgan_gp import WGANGP
 
 
 @pytest.fixture(autouse=True)
@@ -268,3 +278,218 @@ def test_an_mlp_without_hidden_layers_is_a_linear_critic():
     d.head.weight.data = torch.tensor([[3.0, 4.0]])
     d.head.bias.data = torch.tensor([0.5])
     assert d(torch.tensor([[1.0, 2.0], [-1.0, 0.0]]))[0].tolist() == [11.5, -2.5]
+
+
+# R3GAN's networks: the published sizes, the start, the filters.
+
+
+def block(width: int) -> int:
+    """1x1 to 2w and back, 3x3 in groups of 16, two biases of 2w."""
+    return 4 * width**2 + 2 * width * 16 * 9 + 4 * width
+
+
+# The paper's table 9, unconditional: 20.7 million each at 32 pixels; 22.4 at 64, where the last maps have 384 channels.
+@pytest.mark.parametrize(
+    ("size", "body", "last", "millions"),
+    [(32, 8 * block(768), 768, 20.7), (64, 8 * block(768) + 768 * 384 + 2 * block(384), 384, 22.4)],
+)
+def test_the_published_sizes(size: int, body: int, last: int, millions: float) -> None:
+    with torch.device("meta"):
+        g, d = R3GANGenerator((3, size, size)), R3GANDiscriminator((3, size, size))
+    assert count(g) == 768 * 16 + 64 * 768 + body + 3 * last
+    assert count(d) == 768 * 16 + 768 + body + 3 * last
+    assert round(count(g) / 1e6, 1) == round(count(d) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes_and_range(size: int, channels: int) -> None:
+    g, d = R3GANGenerator((channels, size, size), 5, width=8), R3GANDiscriminator((channels, size, size), width=8)
+    x = g(100 * torch.randn(3, 5))
+    assert x.shape == (3, channels, size, size)
+    assert 0.9 < x.abs().max() <= 1
+    score, features = d(x)
+    assert (score.shape, features["hidden"].shape) == ((3,), (3, 8))
+    score.sum().backward()
+    for net in (g, d):
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_labels() -> None:
+    g = R3GANGenerator((1, 8, 8), 5, width=8, num_classes=3)
+    d = R3GANDiscriminator((1, 8, 8), width=8, num_classes=3)
+    z, labels = torch.randn(1, 5).expand(3, 5), torch.arange(3)
+    x = g(z, labels)
+    assert not torch.equal(x[0], x[1])
+    assert len({round(v, 6) for v in d(x[:1].expand(3, 1, 8, 8), labels)[0].tolist()}) == 3
+
+
+def test_a_new_block_is_the_identity_and_its_layers_start_as_published() -> None:
+    """N(0, g²/fan_in), g = √(2/1.04) L^(-1/4): with 8 blocks the weights of 768 inputs deviate by 0.02975."""
+    g = R3GANGenerator((3, 32, 32))
+    blocks = [m for m in g.modules() if hasattr(m, "branch")]
+    assert len(blocks) == 8
+    x = torch.randn(2, 768, 4, 4)
+    assert torch.equal(blocks[0](x), x)
+    first, _, grouped, _, last = blocks[3].branch
+    assert first.weight.std().item() == pytest.approx(math.sqrt(2 / 1.04) / math.sqrt(768) / 8**0.25, rel=0.01)
+    assert grouped.weight.shape == (1536, 16, 3, 3)
+    assert grouped.weight.std().item() == pytest.approx(math.sqrt(2 / 1.04) / 12 / 8**0.25, rel=0.01)
+    assert not last.weight.any()
+    assert not first.bias.any()
+    basis = g.net[0]
+    assert (basis.basis.std().item(), basis.project.weight.std().item()) == pytest.approx((1, 1 / 8), rel=0.02)
+
+
+def test_maps_are_resampled_bilinearly_with_zeros_outside() -> None:
+    """Inside as torch's interpolation; at the border the outermost weight, 1/4 or 1/8 a side, meets zeros."""
+    enlarge = next(m for m in R3GANGenerator((1, 8, 8), width=8).net if type(m).__name__ == "_Enlarge")
+    shrink = next(m for m in R3GANDiscriminator((1, 8, 8), width=8).trunk if type(m).__name__ == "_Shrink")
+    x = torch.randn(2, 8, 6, 6)
+    large, small = (
+        F.interpolate(x, scale_factor=2, mode="bilinear"),
+        F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True),
+    )
+    torch.testing.assert_close(enlarge(x)[..., 1:-1, 1:-1], large[..., 1:-1, 1:-1])
+    torch.testing.assert_close(shrink(x)[..., 1:-1, 1:-1], small[..., 1:-1, 1:-1])
+    ones = torch.ones(1, 8, 4, 4)
+    assert enlarge(ones)[0, 0, 0, :2].tolist() == pytest.approx([9 / 16, 3 / 4])
+    assert shrink(ones)[0, 0].tolist()[0] == pytest.approx([49 / 64, 49 / 64])
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="width is 3; it must be at least 4"):
+        R3GANGenerator((1, 128, 128), width=3)
+    with pytest.raises(ValueError, match="S one of"):
+        R3GANDiscriminator((1, 20, 20))
+
+
+# Progressive growing: what a level shows, what a fade mixes, and that it is saved.
+
+
+SIXTEEN = (3, 16, 16)  # levels 0, 1, 2
+
+
+def growers() -> tuple[GrowingGenerator, GrowingDiscriminator]:
+    torch.manual_seed(0)
+    return GrowingGenerator(SIXTEEN, latent_dim=5, width=4), GrowingDiscriminator(SIXTEEN, width=4)
+
+
+def test_a_level_is_a_resolution() -> None:
+    g, _ = growers()
+    for level, size in ((0, 4), (1, 8), (2, 16)):
+        g.level.set(level)
+        image = g(torch.randn(2, 5))
+        assert image.shape == (2, *SIXTEEN)
+        blocks = image.unfold(2, 16 // size, 16 // size).unfold(3, 16 // size, 16 // size).flatten(4)
+        assert (blocks == blocks[..., :1]).all()  # enlarged pixels are constant
+        assert size == 4 or len(image[0, 0].unique()) > (size // 2) ** 2
+
+
+def test_a_fade_starts_at_the_old_image_and_ends_at_the_new() -> None:
+    g, _ = growers()
+    z = torch.randn(2, 5)
+    images = {}
+    for level in (1.0, 1.0 + 1e-7, 1.5, 2.0 - 1e-7, 2.0):
+        g.level.set(level)
+        images[level] = g(z)
+    torch.testing.assert_close(images[1.0 + 1e-7], images[1.0])
+    torch.testing.assert_close(images[2.0 - 1e-7], images[2.0])
+    half = (images[1.0].atanh() + images[2.0].atanh()) / 2  # the mix is before tanh
+    torch.testing.assert_close(images[1.5].atanh(), half, rtol=1e-4, atol=1e-4)
+
+
+def test_the_discriminator_fades_too() -> None:
+    _, d = growers()
+    x = torch.rand(4, *SIXTEEN) * 2 - 1
+    scores = {}
+    for level in (1.0, 1.0 + 1e-7, 2.0 - 1e-7, 2.0):
+        d.level.set(level)
+        scores[level] = d(x)[0]
+    torch.testing.assert_close(scores[1.0 + 1e-7], scores[1.0])
+    torch.testing.assert_close(scores[2.0 - 1e-7], scores[2.0])
+    d.level.set(0)
+    coarse = F.interpolate(F.avg_pool2d(x, 4), scale_factor=4)
+    torch.testing.assert_close(d(x)[0], d(coarse)[0])  # at 4x4 it sees no more
+
+
+def test_blocks_above_the_level_are_idle() -> None:
+    g, _ = growers()
+    g.level.set(0.5)
+    g(torch.randn(2, 5)).sum().backward()
+    idle = [n for n, p in g.named_parameters() if p.grad is None]
+    assert {n.split(".")[2] for n in idle if "blocks" in n} == {"1"}
+    assert {n.split(".")[2] for n in idle if "to_image" in n} == {"2"}
+
+
+def test_the_level_is_saved_and_copied() -> None:
+    g, _ = growers()
+    g.level.set(0.25)
+    twin, _ = growers()
+    assert twin.level.now == 2.0
+    twin.load_state_dict(g.state_dict())
+    assert twin.level.now == 0.25
+    z = torch.randn(2, 5)
+    assert torch.equal(twin(z), g(z))
+    assert torch.equal(copy.deepcopy(g)(z), g(z))
+
+
+def test_equalised_weights_and_pixel_norm() -> None:
+    conv = EqualConv2d(8, 6, 3)
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
+    # 8·9 inputs of 1, each weight √(2/72): 72·√(2/72) = 12
+    assert conv(torch.ones(1, 8, 3, 3)).flatten().tolist() == pytest.approx([12.0] * 6)
+    x = PixelNorm()(torch.randn(2, 7, 3, 3))
+    torch.testing.assert_close(x.square().mean(1), torch.ones(2, 3, 3))
+
+
+def test_a_level_outside_is_refused() -> None:
+    g, _ = growers()
+    with pytest.raises(ValueError, match="from 0 to 2, got 3"):
+        g.level.set(3)
+
+
+def test_the_schedule_takes_both_networks_and_the_average_through_the_levels() -> None:
+    g, d = growers()
+    growing = ProgressiveGrowing(stable_kimg=0.008, fade_kimg=0.016)
+    gan = WGANGP(g, d, dynamics=Alternating(), stabilizers=[growing], ema_decay=0.5)
+    assert [growing.level_at(k) for k in (0, 0.008, 0.016, 0.024, 0.032, 0.04, 9)] == pytest.approx(
+        [0, 0, 0.5, 1, 1, 1.5, 2]
+    )
+    seen = []
+    gan.after_turn = lambda turn: seen.append((gan.generator.level.now, gan.generator_ema.level.now, d.level.now))
+    fit(gan, [(torch.rand(8, *SIXTEEN) * 2 - 1,) for _ in range(7)])
+    levels = [growing.level_at(0.008 * step) for step in range(7) for _ in "dg"]
+    assert [s[0] for s in seen] == pytest.approx(levels)
+    assert all(s[0] == s[1] == s[2] for s in seen)
+    assert gan.generator_ema.level.value.item() == pytest.approx(levels[-1])
+
+
+def test_real_images_fade_with_the_layers() -> None:
+    growing = ProgressiveGrowing(stable_kimg=1, fade_kimg=1)
+    gan = WGANGP(*growers(), stabilizers=[growing])
+    x = torch.rand(2, *SIXTEEN)
+    for kimg, level in ((0.5, 0), (1.5, 0.5), (3.25, 1.25), (7, 2)):
+        gan.images = int(kimg * 1000)
+        growing.begin(gan)
+        faded = growing.perturb(x, role="real", kimg=kimg, noise=None)
+        assert gan.discriminator.level.now == level
+        if level % 1 == 0:
+            assert faded is x
+        else:
+            share, fine = level % 1, {0.5: 2, 1.25: 1}[level]
+            means = {f: F.interpolate(F.avg_pool2d(x, f), scale_factor=f) for f in (fine, 2 * fine)}
+            torch.testing.assert_close(faded, (1 - share) * means[2 * fine] + share * means[fine])
+        assert growing.perturb(x, role="fake", kimg=kimg, noise=None) is x
+
+
+def test_other_networks_cannot_grow() -> None:
+    with pytest.raises(ValueError, match=r"DCGANGenerator cannot grow; use zoo\.backbones\.GrowingGenerator"):
+        WGANGP(DCGANGenerator(SIXTEEN, width=4), growers()[1], stabilizers=[ProgressiveGrowing()])
+
+
+def test_score_drift() -> None:
+    real = Output(torch.tensor([3.0, -1.0]), {})
+    # 0.1·(9 + 1)/2
+    assert ScoreDrift(0.1).d_terms(None, None, real, None)["score_drift"].item() == pytest.approx(0.5)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.fits import BARE, DIGITS, NSGAN, QUICK, fit, only
 from tests.games import same, snapshot
-from tests.test_cli import DIGITS, NSGAN, QUICK
-from tests.test_configs import fit
 from zoo.__main__ import main as zoo_main
 from zoo.cli.main import main
 from zoo.gan import GAN
@@ -26,11 +25,6 @@ def last_line(said: str) -> str:
     assert [line.startswith("error") for line in lines].count(True) == 1, said
     assert "Traceback" not in said
     return lines[-1]
-
-
-def folder_of(root: Path) -> Path:
-    (folder,) = root.iterdir()
-    return folder
 
 
 def test_a_full_disk_is_one_line_and_costs_nothing_once_there_is_room(tmp_path, monkeypatch, capsys) -> None:
@@ -47,7 +41,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing_once_there_is_room(tmp_path, 
     with pytest.raises(SystemExit) as stopped:
         fit(*SAVING, f"--trainer.default_root_dir={tmp_path / 'cut'}")
     assert stopped.value.code == 1
-    folder = folder_of(tmp_path / "cut")
+    folder = only(tmp_path / "cut")
     last = folder / "last.ckpt"
     said = last_line(capsys.readouterr().err)
     assert said == (
@@ -82,7 +76,7 @@ def damaged(tmp_path_factory) -> Path:
     """The last checkpoint of a run, with a bit flipped, and the one before it."""
     root = tmp_path_factory.mktemp("runs")
     fit(*SAVING, f"--trainer.default_root_dir={root}")
-    last = folder_of(root) / "last.ckpt"
+    last = only(root) / "last.ckpt"
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 4
     last.write_bytes(content)
@@ -147,7 +141,7 @@ def signalled(monkeypatch, number: int, step: int) -> None:
 
 
 def test_sigusr1_requeues_the_job_which_goes_on_by_itself(slurm: Path, tmp_path, monkeypatch, capsys) -> None:
-    arguments = [*QUICK, f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    arguments = [*QUICK, BARE, f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     straight = fit(*arguments[:-1], f"--trainer.default_root_dir={tmp_path / 'straight'}")
     monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", "fit"])
     with monkeypatch.context() as patch:
@@ -156,14 +150,14 @@ def test_sigusr1_requeues_the_job_which_goes_on_by_itself(slurm: Path, tmp_path,
             fit(*arguments)
     assert not stopped.value.code
     assert slurm.read_text() == "requeue 4711\n"
-    folder = folder_of(tmp_path / "runs")
+    folder = only(tmp_path / "runs")
     record = json.loads((folder / "run.json").read_text())
     assert (record["status"], record["job"], record["result"]["steps"]) == ("interrupted", "4711", 3)
     assert not list(tmp_path.rglob("hpc_ckpt*"))  # Lightning's own, from the middle of a batch
 
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     resumed = fit(*arguments)
-    assert folder_of(tmp_path / "runs") == folder
+    assert only(tmp_path / "runs") == folder
     assert same(snapshot(straight.model), snapshot(resumed.model))
     monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", "fit", "--seed_everything=1"])
     fit(*arguments)
@@ -171,20 +165,21 @@ def test_sigusr1_requeues_the_job_which_goes_on_by_itself(slurm: Path, tmp_path,
 
 
 def test_sigterm_requeues_nothing(slurm: Path, tmp_path, monkeypatch) -> None:
+    """Under Lightning's own bar, too, which prints otherwise."""
     signalled(monkeypatch, signal.SIGTERM, 2)
     with pytest.raises(SystemExit) as stopped:
-        fit(*QUICK, f"--trainer.default_root_dir={tmp_path / 'runs'}")
+        fit(*QUICK, BARE.replace("]", ",progress]"), f"--trainer.default_root_dir={tmp_path / 'runs'}")
     assert not stopped.value.code
     assert not slurm.exists()
-    assert (folder_of(tmp_path / "runs") / "last.ckpt").is_file()
+    assert (only(tmp_path / "runs") / "last.ckpt").is_file()
 
 
 def test_a_requeue_that_is_refused_is_said(slurm: Path, tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'Invalid job id' >&2\nexit 1\n")
     signalled(monkeypatch, signal.SIGUSR1, 2)
     with pytest.raises(SystemExit) as stopped:
-        fit(*QUICK, f"--trainer.default_root_dir={tmp_path / 'runs'}")
+        fit(*QUICK, BARE, f"--trainer.default_root_dir={tmp_path / 'runs'}")
     assert stopped.value.code == 1
-    last = folder_of(tmp_path / "runs") / "last.ckpt"
+    last = only(tmp_path / "runs") / "last.ckpt"
     said = last_line(capsys.readouterr().err)
     assert said == f"error: scontrol requeue 4711: Invalid job id; go on with --ckpt_path {last}"

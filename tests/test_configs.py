@@ -8,24 +8,15 @@ import yaml
 from PIL import Image
 
 import zoo
+from tests.fits import BARE, DIGITS, NSGAN, SMALL, VARIANTS, fit, only, parsed
 from tests.games import required, same, score, snapshot
-from zoo.cli.main import ROOT, main
+from zoo.cli.main import ROOT
 from zoo.gan import GAN
 from zoo.hub.export import export
 
-VARIANTS = sorted(p for p in ROOT.glob("configs/*.yaml") if "variant" in yaml.safe_load(p.read_text()))
 OWN = [p for p in VARIANTS if f"variants.{p.stem}." in p.read_text()]  # an objective as its paper has it
 DATASETS = sorted(ROOT.glob("configs/data/*.yaml"))
 DOWNLOADED = {"mnist", "fashion_mnist", "cifar10"}
-
-SMALL = [
-    "--trainer.max_steps=5", "--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.log_every_n_steps=1",
-    "--model.init_args.generator.init_args.width=4", "--model.init_args.discriminator.init_args.width=4",
-]  # fmt: skip
-
-
-def fit(*args: object):
-    return main(["fit", *map(str, args)])
 
 
 @pytest.fixture
@@ -54,16 +45,25 @@ def watched(monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("config", VARIANTS, ids=lambda p: p.stem)
-def test_a_variant_trains_saves_and_samples(config: Path, watched: list[str], tmp_path: Path) -> None:
-    digits = ROOT / "configs/data/digits.yaml"
-    cli = fit("-c", config, "-c", digits, *SMALL, f"--trainer.default_root_dir={tmp_path}", "--data.image_size=8")
+def test_a_variant_trains_saves_samples_and_resumes(config: Path, watched: list[str], tmp_path: Path) -> None:
+    words = [
+        "-c",
+        config,
+        "-c",
+        DIGITS,
+        *SMALL,
+        "--data.image_size=8",
+        f"--trainer.default_root_dir={tmp_path / 'runs'}",
+    ]
+    words += [BARE, "--checkpoints.every_kimg=0.19"]  # of three batches
+    cli = fit(*words)
     gan = cli.model
     assert set(watched) == {turn.name for turn in gan.turns()}
     assert all(torch.as_tensor(value).isfinite().all() for value in gan.latest.values())
     assert all(value.isfinite().all() for value in gan.state_dict().values())
     assert cli.trainer.global_step == gan.steps == 5
 
-    (run,) = tmp_path.iterdir()
+    run = only(tmp_path / "runs")
     assert run.name.startswith(f"{config.stem}-digits-")
     loaded = zoo.load(run / "last.ckpt")
     assert type(loaded) is type(gan)
@@ -72,6 +72,12 @@ def test_a_variant_trains_saves_and_samples(config: Path, watched: list[str], tm
     published = zoo.from_pretrained(export(run / "last.ckpt", tmp_path / "published", n_samples=4))
     assert same(snapshot(published), snapshot(gan))
     assert torch.equal(published.sample(9, seed=1), gan.sample(9, seed=1))
+
+    again = fit(*words, f"--ckpt_path={run / 'previous.ckpt'}", "--seed_everything=5")
+    assert again.model.steps == 5
+    assert same(snapshot(again.model), snapshot(gan))
+    for mine, theirs in zip(again.trainer.optimizers, cli.trainer.optimizers, strict=True):
+        assert all(map(same, mine.state.values(), theirs.state.values()))
 
 
 @pytest.mark.parametrize("config", OWN, ids=lambda p: p.stem)
@@ -83,36 +89,23 @@ def test_a_configuration_says_what_the_class_would_do_by_itself(config: Path) ->
     told = yaml.safe_load(config.read_text())["model"]
     module, _, name = told["class_path"].rpartition(".")
     cls = getattr(__import__(module, fromlist=[name]), name)
-    cli = parsed(config, ROOT / "configs/data/digits.yaml")
-    alone = cls(**{network: getattr(cli.model, network) for network in required(cls)})
-    assert repr(cli.model.dynamics) == repr(alone.dynamics)
-    assert repr(cli.model.stabilizers) == repr(alone.stabilizers)
-    for mine, default in zip(cli.model.configure_optimizers(), alone.configure_optimizers(), strict=True):
+    gan = parsed(config, DIGITS).gan
+    alone = cls(**{network: getattr(gan, network) for network in required(cls)})
+    assert repr(gan.dynamics) == repr(alone.dynamics)
+    assert repr(gan.stabilizers) == repr(alone.stabilizers)
+    for mine, default in zip(gan.configure_optimizers(), alone.configure_optimizers(), strict=True):
         assert type(mine) is type(default)
         assert mine.defaults == default.defaults
     plain = {k: v for k, v in told["init_args"].items() if isinstance(v, float) and k != "ema_decay"}
     assert {k: getattr(alone, k, v) for k, v in plain.items()} == plain
 
 
-def parsed(*configs: Path):
-    """The model that the command line would build, untrained."""
-    from lightning.pytorch import LightningDataModule
-
-    from zoo.cli.main import Parser, ZooCLI
-
-    arguments = [a for c in configs for a in ("-c", str(c))]
-    return ZooCLI(
-        GAN, LightningDataModule, subclass_mode_model=True, subclass_mode_data=True, auto_configure_optimizers=False,
-        save_config_callback=None, parser_class=Parser, run=False, args=arguments,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("config", DATASETS, ids=lambda p: p.stem)
 def test_sizes_and_channels_come_from_the_data(config: Path) -> None:
-    cli = parsed(ROOT / "configs/wgan_gp.yaml", config)
-    shape = cli.datamodule.image_shape
-    assert tuple(cli.model.sample(2).shape[1:]) == shape
-    assert score(cli.model, torch.zeros(3, *shape)).score.shape == (3,)
+    built = parsed(ROOT / "configs/wgan_gp.yaml", config)
+    shape = built.data.image_shape
+    assert tuple(built.gan.sample(2).shape[1:]) == shape
+    assert score(built.gan, torch.zeros(3, *shape)).score.shape == (3,)
     assert "image_shape" not in config.read_text()
 
 
@@ -124,8 +117,8 @@ def test_a_dataset_trains(config: Path, watched: list[str], tmp_path: Path) -> N
         Image.new("RGB", (40, 30), (i, 255 - i, 2 * i)).save(images / f"{i}.png")
     folder = [f"--data.root={images}"] if config.stem == "image_folder" else []
     cli = fit(
-        "-c", ROOT / "configs/nsgan.yaml", "-c", config, *SMALL, f"--trainer.default_root_dir={tmp_path / 'runs'}",
-        "--data.batch_size=16", *folder,
+        "-c", NSGAN, "-c", config, *SMALL, f"--trainer.default_root_dir={tmp_path / 'runs'}", "--data.batch_size=16",
+        *folder, BARE,
     )  # fmt: skip
     assert watched == ["d", "g"] * 5
     assert all(torch.as_tensor(value).isfinite().all() for value in cli.model.latest.values())

@@ -1,9 +1,7 @@
 """The dashboard shows the keys that runs log; what is saved is what a dry run shows."""
 
 import json
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import wandb_workspaces.workspaces as ws
 import yaml
 
 import zoo.dashboard
+from tests.processes import typed
 from zoo.__main__ import main
 from zoo.dashboard.keys import Keys, features_of
 from zoo.dashboard.views import spec_of
@@ -35,8 +34,8 @@ def fit(variant: str, root: Path) -> list[str]:
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two steps that W&B has not seen yet."""
     root = tmp_path_factory.mktemp("offline")
-    env = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "train.py", *fit("nsgan", root)], cwd=ROOT, env=env, check=True)
+    done = typed(ROOT, "train.py", *fit("nsgan", root))
+    assert done.returncode == 0, done.stderr
     [folder] = root.iterdir()
     return folder
 

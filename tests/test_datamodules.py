@@ -1,8 +1,8 @@
 """The data modules of named image sets: shapes, splits, pixels, refusals."""
 
+import math
 import os
 import pickle
-import struct
 from pathlib import Path
 from urllib.error import URLError
 
@@ -14,23 +14,12 @@ import torchvision.datasets.mnist
 import yaml
 from sklearn.datasets import load_digits
 
+from tests.files import write_idx
 from zoo import datamodules
-from zoo.datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder, Stacked
+from zoo.datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder, Stacked, Toy
 from zoo.datamodules.base import ImageData
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "data"
-
-
-def write_idx(root, name="MNIST", train=20, test=7):
-    """Write the four files of the MNIST family; pixel (r, c) of image i is (i + 28 r + c) % 256."""
-    raw = root / name / "raw"
-    raw.mkdir(parents=True)
-    for split, n in (("train", train), ("t10k", test)):
-        pixels = (np.arange(n)[:, None] + np.arange(784)) % 256
-        images = struct.pack(">IIII", 0x803, n, 28, 28) + pixels.astype(np.uint8).tobytes()
-        labels = struct.pack(">II", 0x801, n) + (np.arange(n) % 10).astype(np.uint8).tobytes()
-        (raw / f"{split}-images-idx3-ubyte").write_bytes(images)
-        (raw / f"{split}-labels-idx1-ubyte").write_bytes(labels)
 
 
 @pytest.fixture
@@ -333,3 +322,184 @@ def test_configs_build_their_data_module(name):
     assert ("model" in config) == (name in TOYS)
     if name in TOYS:
         assert data.name == name
+
+
+# Stacked digits: which images a triple is made of, its label, and what is refused.
+
+
+def filled(data):
+    data.setup()
+    return data
+
+
+def test_shape_and_modes_are_known_before_anything_is_loaded():
+    data = Stacked(image_size=16)
+    assert (data.image_shape, data.num_classes, data.splits) == ((3, 16, 16), 1000, {})
+
+
+def test_each_channel_is_an_image_of_the_base_and_of_its_class():
+    base, data = filled(Digits(image_size=8)), filled(Stacked(image_size=8, samples=300))
+    for split, n in (("train", 300), ("val", 60)):
+        images, labels = data.splits[split]
+        assert (images.shape, images.dtype, labels.shape) == ((n, 3, 8, 8), torch.uint8, (n,))
+        known = {image.numpy().tobytes(): int(label) for image, label in zip(*base.splits[split], strict=True)}
+        for image, label in zip(images, labels, strict=True):
+            a, b, c = (known[channel.numpy().tobytes()] for channel in image)
+            assert label == 100 * a + 10 * b + c
+
+
+def test_all_modes_are_about_equally_likely():
+    labels = filled(Stacked(image_size=8, samples=50_000)).splits["train"].labels
+    counts = labels.bincount(minlength=1000)
+    assert counts.min() > 15  # 50 are expected, and the ten digits differ by a few percent
+    assert counts.max() < 95
+    for place in (1, 10, 100):
+        assert (labels // place % 10).bincount().min() > 4500
+
+
+def test_triples_are_a_function_of_the_seed():
+    torch.manual_seed(0)
+    one = filled(Stacked(image_size=8, samples=50))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    same, other = filled(Stacked(image_size=8, samples=50)), filled(Stacked(image_size=8, samples=50, seed=1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one.splits["train"].data, same.splits["train"].data)
+    assert not torch.equal(one.splits["train"].labels, other.splits["train"].labels)
+
+
+def test_stacked_batches():
+    data = filled(Stacked(image_size=8, samples=100, batch_size=32))
+    x, labels = next(iter(data.train_dataloader()))
+    assert (x.shape, x.dtype, labels.shape) == ((32, 3, 8, 8), torch.float32, (32,))
+    assert x.min() == -1
+    assert x.max() == 1
+    assert sum(len(batch[0]) for batch in data.val_dataloader()) == 20
+
+
+@pytest.mark.parametrize(("base", "folder"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_other_bases_are_read_from_root(tmp_path, base, folder):
+    write_idx(tmp_path, folder)
+    data = Stacked(base=base, root=str(tmp_path), samples=40)
+    data.prepare_data()
+    images, labels = filled(data).splits["train"]
+    # pixel (0, 0) of image i of class i % 10 is i, at (2, 2) in its frame
+    assert (images[:, :, 2, 2] % 10).tolist() == [[int(d) for d in f"{label:03}"] for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"base": "cifar10"}, r"base='cifar10', choose one of \('digits', 'mnist', 'fashion_mnist'\)"),
+        ({"samples": 4}, "samples=4 must be at least 5"),
+        ({"image_size": 28}, "image_size=28, choose one of"),
+    ],
+)
+def test_stacked_refuses(option, message):
+    with pytest.raises(ValueError, match=f"Stacked: {message}"):
+        Stacked(**option)
+
+
+# The 2-D toy sets: geometry, labels, determinism.
+
+
+def toy(**options):
+    data = Toy(**options)
+    data.setup()
+    return data
+
+
+def test_ring_has_eight_modes_on_a_circle():
+    centres = Toy(name="ring").centres
+    assert centres.shape == (8, 2)
+    assert torch.allclose(centres.norm(dim=1), torch.full((8,), 2.0))
+    angles = torch.atan2(centres[:, 1], centres[:, 0]).rad2deg().round().long() % 360
+    assert angles.tolist() == [0, 45, 90, 135, 180, 225, 270, 315]
+
+
+def test_grid_has_25_modes_on_a_square():
+    data = Toy(name="grid")
+    assert data.centres.shape == (25, 2)
+    steps = [-4 / 2.828, -2 / 2.828, 0.0, 2 / 2.828, 4 / 2.828]
+    for axis in range(2):
+        assert data.centres[:, axis].unique().tolist() == pytest.approx(steps)
+    assert len(data.centres.unique(dim=0)) == 25
+    assert data.sigma == pytest.approx(0.01768, abs=1e-5)
+
+
+def test_two_gaussians():
+    data = Toy(name="two_gaussians")
+    assert data.centres.tolist() == [[-2, 0], [2, 0]]
+    assert data.sigma == 0.5
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("ring", 0.02), ("grid", 0.05 / 2.828), ("two_gaussians", 0.5)])
+def test_points_scatter_around_the_centre_of_their_label(name, sigma):
+    data = toy(name=name)
+    points, labels = data.splits["train"]
+    assert points.shape == (50_000, 2)
+    assert labels.dtype == torch.int64
+    modes = data.num_classes
+    assert labels.bincount(minlength=modes).tolist() == pytest.approx([50_000 / modes] * modes, rel=0.12)
+    offsets = points - data.centres[labels]
+    for mode in range(modes):
+        assert offsets[labels == mode].std(0).tolist() == pytest.approx([sigma] * 2, rel=0.1)
+        assert offsets[labels == mode].mean(0).abs().max() < 0.1 * sigma
+    assert torch.corrcoef(offsets.T)[0, 1].abs() < 0.02
+
+
+def test_swiss_roll_lies_on_its_spiral():
+    data = toy(name="swiss_roll")
+    assert data.centres is data.sigma is data.num_classes is None
+    points = 7.5 * data.splits["train"].data.double()
+    t = torch.linspace(1.5 * math.pi, 4.5 * math.pi, 4000, dtype=torch.float64)
+    spiral = torch.stack([t * t.cos(), t * t.sin()], dim=1)
+    distance, nearest = torch.cdist(points[:5000], spiral).min(1)
+    assert distance.square().mean().sqrt() == pytest.approx(0.25, rel=0.05)  # across the curve
+    thirds = (t[nearest] / math.pi - 1.5).div(1).long().clamp(0, 2).bincount()
+    assert (thirds / 5000).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)  # t is uniform
+    (batch,) = [batch for batch, _ in zip(data.val_dataloader(), range(1), strict=False)]
+    assert len(batch) == 1
+
+
+def test_splits_and_batches():
+    data = toy(name="ring", samples=1000, batch_size=100)
+    assert (data.image_shape, data.num_classes) == ((2,), 8)
+    assert len(data.splits["train"].data) == 1000
+    assert len(data.splits["val"].data) == 200
+    x, labels = next(iter(data.train_dataloader()))
+    assert x.shape == (100, 2)
+    assert x.dtype == torch.float32
+    assert (x - data.centres[labels]).abs().max() < 0.12
+    train, val = data.splits["train"].data, data.splits["val"].data
+    assert not (val[:, None] == train).all(-1).any()
+
+
+@pytest.mark.parametrize("name", ["ring", "grid", "swiss_roll", "two_gaussians"])
+def test_points_are_a_function_of_the_seed(name):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = toy(name=name, seed=3).splits["train"].data
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(toy(name=name, seed=3).splits["train"].data, first)
+    assert not torch.equal(toy(name=name, seed=4).splits["train"].data, first)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "spiral"}, r"Toy: name='spiral', choose one of \('ring', 'grid', "),
+        ({"samples": 4}, "Toy: samples=4 must be at least 5"),
+        ({"batch_size": 0}, "Toy: batch_size=0 must be at least 1"),
+        ({"seed": -1}, "Toy: seed=-1 must lie in"),
+    ],
+)
+def test_toy_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        Toy(**options)
+
+
+def test_a_set_smaller_than_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"Toy, train split: batch_size=128 .* there are 100"):
+        toy(samples=100).train_dataloader()

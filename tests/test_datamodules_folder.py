@@ -7,32 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.datamodules import ImageFolder
+from tests.files import GREY, RED, fill, greys, loaded, save
+from zoo.__main__ import main
+from zoo.datamodules import ImageFolder, image_folder
 from zoo.datamodules.image_folder import decode
-
-RED, GREY = (200, 30, 10), 120
-
-
-def save(path, mode="RGB", colour=RED, size=(16, 16), **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path, **options)
-    return path
-
-
-def fill(folder, n, start=0):
-    """Save n flat grey images; their grey level is start, start + 1, ..."""
-    for i in range(start, start + n):
-        save(folder / f"{i:03}.png", "L", i)
-
-
-def loaded(root, **options):
-    data = ImageFolder(root=str(root), **options)
-    data.setup()
-    return data
-
-
-def greys(split):
-    return split.data[:, 0, 0, 0].tolist()
 
 
 def read_one(path, channels=3, size=16):
@@ -106,11 +84,8 @@ def test_the_held_out_tenth_is_fixed(tmp_path):
     assert greys(loaded(moved).splits["val"]) == val
     fill(moved, 1, start=40)
     assert len(set(greys(loaded(moved).splits["val"])) & set(val)) >= 3
-
-
-def test_a_tiny_folder_holds_out_one_image(tmp_path):
-    fill(tmp_path, 2)
-    data = loaded(tmp_path, batch_size=1)
+    fill(moved / "tiny", 2)
+    data = loaded(moved / "tiny", batch_size=1)
     assert [len(data.splits[split].data) for split in ("train", "val")] == [1, 1]
 
 
@@ -232,16 +207,16 @@ def test_flips_are_for_training(tmp_path):
     assert set(x[:, 0, 0, 0].tolist()) == {-1.0}
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_what_is_no_folder_of_images_is_named(tmp_path):
     data = ImageFolder(root=str(tmp_path / "nowhere"))
     assert data.image_shape == (3, 32, 32)
     with pytest.raises(ValueError, match=r"ImageFolder: root='.*nowhere' is not a folder"):
         data.setup()
-
-
-def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(ValueError, match=r"ImageFolder: no images under '.*'; the formats are"):
+        loaded(tmp_path)
+    fill(tmp_path, 1)
+    with pytest.raises(ValueError, match="has one image; at least 2 are needed"):
         loaded(tmp_path)
     fill(tmp_path / "train", 3)
     (tmp_path / "val").mkdir()
@@ -265,12 +240,6 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         loaded(tmp_path)
 
 
-def test_one_image_is_too_few(tmp_path):
-    fill(tmp_path, 1)
-    with pytest.raises(ValueError, match="has one image; at least 2 are needed"):
-        loaded(tmp_path)
-
-
 def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path):
     fill(tmp_path / "a", 10)
     fill(tmp_path / "b", 10, start=100)
@@ -286,26 +255,17 @@ def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path):
         assert split.labels.tolist() == [int(grey >= 100) for grey in greys(split)]
 
 
-def test_ten_broken_files_are_named(tmp_path):
+def test_ten_broken_files_are_named_and_all_are_counted(tmp_path):
     fill(tmp_path, 20)
+    whole = (tmp_path / "000.png").read_bytes()
     for i in range(12):
-        (tmp_path / f"{i:03}.png").write_bytes(b"not a png")
+        (tmp_path / f"{i:03}.png").write_bytes(whole[: len(whole) // 2] if i == 0 else b"not a png")
     with pytest.raises(ValueError, match="12 of 20 images cannot be read") as caught:
         decode(sorted(tmp_path.iterdir()), (1, 16, 16))
     names = [f"{i:03}.png" in str(caught.value) for i in range(12)]
     assert names == [True] * 10 + [False] * 2
+    assert str(tmp_path / "000.png") in str(caught.value)
     assert "and 2 more" in str(caught.value)
-
-
-def test_the_first_broken_file_is_named_and_all_are_counted(tmp_path):
-    fill(tmp_path, 20)
-    whole = (tmp_path / "007.png").read_bytes()
-    (tmp_path / "007.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "012.png").write_bytes(b"not a png")
-    paths = sorted(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="2 of 20 images cannot be read") as caught:
-        decode(paths, (1, 16, 16))
-    assert str(tmp_path / "007.png") in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -321,3 +281,136 @@ def test_a_class_that_training_lacks_is_refused(tmp_path):
         fill(tmp_path / folder, 2)
     with pytest.raises(ValueError, match=r"'c' in '.*val' is no class of .* \['a', 'b'\]"):
         loaded(tmp_path)
+
+
+# Images decoded by an earlier run are mapped from disk, and never where they have changed.
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "images"
+
+
+@pytest.fixture
+def root(tmp_path):
+    fill(tmp_path / "set", 20)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """How many images each call decoded."""
+    counts, decode = [], image_folder.decode
+    monkeypatch.setattr(image_folder, "decode", lambda paths, shape: counts.append(len(paths)) or decode(paths, shape))
+    return counts
+
+
+def test_a_second_run_decodes_nothing(root, cache, decodings):
+    first, second = loaded(root), loaded(root)
+    assert sorted(decodings) == [2, 18]
+    for split in ("train", "val"):
+        assert torch.equal(first.splits[split].data, second.splits[split].data)
+    kept = set(cache.iterdir())
+    uncached = loaded(root, cache=False)
+    assert set(cache.iterdir()) == kept
+    assert sorted(decodings) == [2, 2, 18, 18]
+    assert [greys(second.splits[split]) for split in ("train", "val")] == [
+        greys(uncached.splits[split]) for split in ("train", "val")
+    ]
+
+
+def test_preparing_decodes_for_the_ranks_that_follow(root, decodings):
+    ImageFolder(root=str(root)).prepare_data()
+    loaded(root)
+    assert sorted(decodings) == [2, 18]
+
+
+@pytest.mark.parametrize("change", ["edited", "edited at the same size", "added", "another size", "another folder"])
+def test_what_has_changed_is_decoded(root, tmp_path, decodings, change):
+    before = loaded(root)
+    other, options = root, {}
+    if change == "edited":
+        save(root / "003.png", "L", 99, (40, 40))
+    elif change == "edited at the same size":
+        file = root / "003.png"
+        size, told = file.stat().st_size, file.stat().st_mtime_ns
+        save(file, "L", 99)
+        assert file.stat().st_size == size
+        os.utime(file, ns=(told + 1, told + 1))
+    elif change == "added":
+        save(root / "099.png", "L", 99)
+    elif change == "another size":
+        options = {"image_size": 16}
+    else:
+        other = tmp_path / "other"
+        fill(other, 20, start=60)
+        for file, twin in zip(sorted(other.iterdir()), sorted(root.iterdir()), strict=True):
+            told = twin.stat().st_mtime_ns
+            os.utime(file.rename(other / twin.name), ns=(told, told))
+    decodings.clear()
+    after = loaded(other, **options)
+    assert decodings
+    seen = sorted(greys(after.splits["train"]) + greys(after.splits["val"]))
+    expected = {
+        "another size": list(range(20)),
+        "another folder": list(range(60, 80)),
+        "added": [*range(20), 99],
+    }.get(change, [*(i for i in range(20) if i != 3), 99])
+    assert seen == expected
+    assert sorted(greys(before.splits["train"]) + greys(before.splits["val"])) == list(range(20))
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda c: c[:50] + bytes([c[50] ^ 1]) + c[51:]])
+def test_a_damaged_file_is_replaced(root, cache, decodings, damage):
+    whole = loaded(root).splits["train"].data.clone()
+    for file in cache.iterdir():
+        file.write_bytes(damage(file.read_bytes()))
+    assert torch.equal(loaded(root).splits["train"].data, whole)
+    assert len(decodings) == 4
+    loaded(root)
+    assert len(decodings) == 4
+
+
+def test_the_files_unused_for_longest_make_room(root, cache, monkeypatch):
+    size = 20 * 3 * 32 * 32 + 8  # of both splits
+    monkeypatch.setattr("zoo.datamodules.decoded.MOST", size)
+    loaded(root)
+    first = set(cache.iterdir())
+    assert sum(file.stat().st_size for file in first) == size
+    loaded(root, image_size=8)
+    small = set(cache.iterdir()) - first
+    assert len(small) == 2
+    assert len(set(cache.iterdir()) & first) < 2
+
+
+def test_the_command_shows_and_clears_it(root, cache, capsys):
+    loaded(root)
+    (cache.parent / "mine").mkdir()
+    assert main(["cache"]) == main(["cache", "--clear"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if str(cache) in line] == [f"{cache}: 0.1 MB", f"{cache}: 0.1 MB, deleted"]
+    assert [path.name for path in cache.parent.iterdir()] == ["mine"]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(root, cache, decodings):
+    cache.parent.mkdir()
+    cache.write_text("a file where the folder should be")
+    data = loaded(root)
+    assert sorted(greys(data.splits["train"]) + greys(data.splits["val"])) == list(range(20))
+    assert cache.read_text() == "a file where the folder should be"
+
+
+def test_nothing_half_written_is_left_and_writing_stays_in_memory(root, cache):
+    data = loaded(root).splits["train"].data
+    kept = {file: file.read_bytes() for file in cache.iterdir()}
+    assert sorted(len(content) for content in kept.values()) == [2 * 3 * 32 * 32 + 4, 18 * 3 * 32 * 32 + 4]
+    data.zero_()
+    assert {file: file.read_bytes() for file in cache.iterdir()} == kept
+
+
+def test_a_broken_image_keeps_nothing(root, cache):
+    (root / "005.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"1 of \d+ images cannot be read.*005\.png"):
+        loaded(root)
+    assert not any(len(np.fromfile(file, np.uint8)) == 18 * 3 * 32 * 32 for file in cache.glob("*"))

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +12,11 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim import SGD
 
+from tests.fakes.wandb import records
+from tests.fits import SMALL
+from tests.fits import fit as run
 from tests.games import fit, networks, points, snapshot
-from tests.test_configs import SMALL
-from tests.test_configs import fit as run
-from tests.test_loggers import records
+from tests.processes import apart
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.callbacks import Checkpoints, Diagnostics, RunRecord
 from zoo.cli.main import ROOT
@@ -159,8 +157,7 @@ def sick(folder: str) -> None:
 
 
 def test_a_finding_is_an_alert_in_wandb(tmp_path: Path) -> None:
-    code = f"from tests.test_diagnostics import sick; sick({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "WANDB_MODE": "offline"}, check=True)
+    apart(lambda: sick(str(tmp_path)), {"WANDB_MODE": "offline"})
     [log] = tmp_path.glob("wandb/offline-run-*/*.wandb")
     [alert] = [record["alert"] for record in records(log, "alert")]
     assert (alert["title"], alert["level"]) == (DIVERGENCE, "WARN")

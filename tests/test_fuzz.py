@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zoo
+from tests.bundles import seal
 from tests.corpus.checkpoints import whole
-from tests.test_hub_bundle import seal
 from zoo.benchmark.file import read as read_benchmark
 from zoo.benchmark.resolve import FitOnly
 from zoo.cli.configs import check_files, read_file
@@ -31,8 +31,8 @@ QUIET = {
     "deadline": None, "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }  # fmt: skip
-FEW, SOME = 12, 40  # examples, always the same ones
-MANY = 25  # times as many, and always others: make slow
+FEW, SOME = 8, 20  # examples, always the same ones
+MANY = 40  # times as many, and always others: make slow
 
 SIZES = st.sampled_from([-1, 0, 1, 2, 3, 2**16, 2**31, 2**63, 10**9, 10**30])
 WORDS = st.sampled_from(

@@ -15,11 +15,10 @@ import pytest
 import torch
 
 import zoo
+from tests.bundles import forge, refused, seal
 from tests.corpus.checkpoints import DESCRIPTION, GAME, generator, tensors, whole
 from tests.corpus.images import EPS, TEXT_BOMB, png
-from tests.test_bad_input import Fit
-from tests.test_cli import DIGITS, NSGAN
-from tests.test_hub_bundle import forge, refused, seal
+from tests.fits import DIGITS, NSGAN, Fit
 from zoo.cli.main import main
 from zoo.hub.finetune import read as read_source
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 import struct
 import sys
@@ -14,46 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.bundles import ARGUMENTS, described, forge, game, publish, refused, seal
 from tests.games import same, snapshot
-from zoo.gan import GAN
-from zoo.hub import bundle, recipe
+from zoo.hub import bundle
 from zoo.hub.bundle import FILES, read, verify
-
-IMAGE = {"image_shape": [1, 8, 8], "width": 2}
-ARGUMENTS = {
-    "generator": {"class_path": "DCGANGenerator", "init_args": {**IMAGE, "latent_dim": 8}},
-    "discriminator": {"class_path": "DCGANDiscriminator", "init_args": {**IMAGE, "norm": "none"}},
-    "stabilizers": [{"class_path": "SpectralNorm"}, {"class_path": "VirtualBatchNorm", "init_args": {"size": 4}}],
-    "g_optimizer": {"class_path": "Adam", "init_args": {"lr": 1e-3, "beta1": 0.0}},
-    "ema_decay": 0.9,
-}
-
-
-def game() -> GAN:
-    torch.manual_seed(3)
-    return recipe.build("wgan_gp", ARGUMENTS)
-
-
-def described(gan: GAN, **changes: Any) -> dict[str, Any]:
-    return {
-        "schema": 1, "name": "wgan_gp-digits", "version": "1", "variant": "wgan_gp", "objective": "wgan_gp",
-        "init_args": ARGUMENTS, "parts": bundle.parts(gan), "data": None,
-        "game": {"steps": 7, "images": 448, "g_moves": 2, "seed": 5},
-        "training": {"kimg": 0.448, "seconds": None, "seeds": []}, "scores": None,
-        "samples": {"n": 4, "seed": 0}, **changes,
-    }  # fmt: skip
-
-
-def publish(folder: Path, gan: GAN | None = None, **options: Any) -> Path:
-    gan = gan or game()
-    return bundle.write(folder, gan, described(gan), "# card\n", gan.sample(4, seed=0), **options)
-
-
-def seal(folder: Path) -> None:
-    """Checksums for what is there now, as a forger would write them."""
-    names = ("config.json", "model.safetensors", "README.md", "samples.png")
-    sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
-    (folder / "SHA256SUMS").write_text("".join(sums))
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +27,6 @@ def original(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "copy"))
-
-
-def refused(folder: Path, *words: str, by: Callable[[Path], object] = read) -> None:
-    with pytest.raises(ValueError, match=re.escape(str(folder))) as caught:
-        by(folder)
-    said = str(caught.value)
-    assert all(word in said for word in words), said
-    assert "\n" not in said
 
 
 # What is written.
@@ -194,13 +149,6 @@ def test_no_folder_is_refused(tmp_path: Path) -> None:
 # What is refused as forged: the checksums are right.
 
 
-def forge(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    change(config)
-    (folder / "config.json").write_text(json.dumps(config))
-    seal(folder)
-
-
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -253,13 +201,6 @@ def test_a_class_that_is_not_the_zoos_is_refused_unseen(
     assert "canary" not in sys.modules
 
 
-def test_a_network_larger_than_its_file_takes_no_memory(folder: Path) -> None:
-    forge(folder, lambda config: config["init_args"]["generator"]["init_args"].update(width=2**24))
-    refused(folder, "model.safetensors", "config.json wants float32")  # built, it would have 10^16 weights
-    forge(folder, lambda config: config["init_args"]["generator"]["init_args"].update(width=2**60))
-    refused(folder, "config.json", "cannot be built")
-
-
 def retensor(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     tensors = {name: value.clone() for name, value in load_file(folder / "model.safetensors").items()}
     change(tensors)
@@ -305,10 +246,3 @@ def test_hostile_weights_are_refused(folder: Path, length: int | None, header: A
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
     seal(folder)
     refused(folder, "model.safetensors")
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 7, struct.pack("<Q", 100_000) + b"[" * 100_000], ids=len)
-def test_what_has_no_header_is_refused(folder: Path, content: bytes) -> None:
-    (folder / "model.safetensors").write_bytes(content)
-    seal(folder)
-    refused(folder, "model.safetensors", "no safetensors file", by=verify)

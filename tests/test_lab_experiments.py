@@ -13,6 +13,7 @@ import pytest
 from zoo import lab
 
 SEED = 4
+pytestmark = pytest.mark.slow
 
 
 @cache
@@ -23,7 +24,6 @@ def numbers(name: str, seed: int = SEED) -> dict:
     return report.result.numbers
 
 
-@pytest.mark.slow
 def test_divergences() -> None:
     seen = numbers("divergences")
     assert seen["KL"] == pytest.approx([m * m / 2 for m in seen["mu"]])
@@ -34,7 +34,6 @@ def test_divergences() -> None:
     assert (mean, std**2, left) == pytest.approx((0, 9.73, 0.1284), abs=0.01)
 
 
-@pytest.mark.slow
 def test_oscillation() -> None:
     seen = numbers("oscillation")
     for name in lab.experiment("oscillation").predicted():
@@ -50,7 +49,6 @@ def test_oscillation() -> None:
     assert seen["optimistic: distance at the end"] < seen["extragradient: distance at the end"] < 0.25
 
 
-@pytest.mark.slow
 def test_rock_paper_scissors() -> None:
     seen = numbers("rock-paper-scissors")
     assert seen["best reply to the lecture's mix wins"] == pytest.approx(0.04)
@@ -65,7 +63,6 @@ def test_rock_paper_scissors() -> None:
         assert end[name] < 0.02 * start[name]
 
 
-@pytest.mark.slow
 def test_noise() -> None:
     seen = numbers("noise")
     assert seen["their JS (nats)"] == sorted(seen["their JS (nats)"], reverse=True)
@@ -77,7 +74,6 @@ def test_noise() -> None:
     assert seen["distance with noise"] < 0.2
 
 
-@pytest.mark.slow
 def test_two_gaussians() -> None:
     """At -8, -4, -2, 0, 2, 4, 8."""
     seen = numbers("two-gaussians")
@@ -91,7 +87,6 @@ def test_two_gaussians() -> None:
     assert 1e-4 < min(clipped) < max(clipped) < 1e-2
 
 
-@pytest.mark.slow
 def test_inner_outer() -> None:
     """Of seeds 0 to 6 one, seed 4, leaves the min-max game with 5 modes, and all others with 8: a median of three."""
     runs = [numbers("inner-outer", seed) for seed in (SEED, SEED + 1, SEED + 2)]
@@ -103,7 +98,6 @@ def test_inner_outer() -> None:
         assert seen["D held: spread at 25%, 50%, 75%, 100%"][-1] < 0.05
 
 
-@pytest.mark.slow
 def test_lipschitz() -> None:
     seen = numbers("lipschitz")
     assert seen["c = 0.1: factor per layer, backwards"] > 3
@@ -116,7 +110,6 @@ def test_lipschitz() -> None:
         assert seen[f"c = {c}: slope of the critic"] < seen[f"c = {c}: largest possible slope"]
 
 
-@pytest.mark.slow
 def test_value_surfaces() -> None:
     seen = numbers("value-surfaces")
     hills, basin = seen["8 Gaussians, penalty: modes above half way and centre (σ)"]
@@ -134,7 +127,6 @@ def test_value_surfaces() -> None:
         assert seen[f"{title}, clipping: slope"] < 0.05
 
 
-@pytest.mark.slow
 def test_perfect_discriminator() -> None:
     seen = numbers("perfect-discriminator")
     for steps in (100, 1000, 2500):
@@ -149,7 +141,6 @@ def test_perfect_discriminator() -> None:
         assert between[-1] == max(between) > 1
 
 
-@pytest.mark.slow
 def test_vanishing_gradient() -> None:
     seen = numbers("vanishing-gradient")
     for steps in (100, 1000, 2500):
@@ -161,7 +152,6 @@ def test_vanishing_gradient() -> None:
     assert max(seen["G of 2500 steps: ε"]) > 1
 
 
-@pytest.mark.slow
 def test_unstable_gradient() -> None:
     seen = numbers("unstable-gradient")
     assert seen["gradient of -log D"] == pytest.approx(seen["gradient of KL - 2 JS"], abs=1e-6)
@@ -178,3 +168,44 @@ def test_unstable_gradient() -> None:
         assert deviation[-1] > 80 * deviation[0]
         assert 0.05 < deviation[-1] / gradient[-1] < 0.4
         assert 3.3 < seen[f"G of {steps} steps: 99 % lie within, in medians"] < 5
+
+
+GENERATORS = ("DCGAN", "no batch norm", "MLP")
+
+
+def test_wasserstein_tracks_quality() -> None:
+    """The tolerances are from seeds 0, 1, 2, 4 and 5, with 0.85 to 0.95, of which two are here, too."""
+    runs = [numbers("wasserstein-tracks-quality", seed) for seed in (SEED, SEED + 1, SEED + 2)]
+    assert median(seen["WGAN-GP: rank correlation, estimate of W₁"] for seen in runs) > 0.8
+    for seen in runs:
+        assert seen["W₁ of two draws of the data"] < 0.4
+        assert seen["-log D: exact W₁"][-1] > 1.5
+        assert seen["-log D: rank correlation, loss of G"] < 0.5
+        assert seen["WGAN-GP: rank correlation, estimate of W₁"] > 0.65
+        assert seen["WGAN-GP: estimate of W₁"][-1] == pytest.approx(seen["WGAN-GP: exact W₁"][-1], rel=0.3)
+
+
+def test_mode_collapse() -> None:
+    """The tolerances are from the five seeds of docs/ring.md, of which any but one or two cover the ring."""
+    seen = numbers("mode-collapse", 5)
+    modes = {name.split(":")[0]: value for name, value in seen.items() if "modes at" in name}
+    for plain in ("minimax", "-log D"):
+        assert max(modes[plain]) <= 2
+    assert seen["-log D: different modes over these"] < seen["minimax: different modes over these"] + 1
+    ends = {name: each[-1] for name, each in modes.items() if name not in ("minimax", "-log D")}
+    assert len(ends) == 7
+    assert sum(end >= 6 for end in ends.values()) >= 5
+
+
+def test_robustness() -> None:
+    """The GAN's MLP collapses, the WGAN's does not and is bad; the tolerances are wide."""
+    seen = numbers("robustness")
+    spread, distance = (
+        {case: seen[f"{case}: {what}"] for case in (f"{game}, {net}" for game in ("GAN", "WGAN") for net in GENERATORS)}
+        for what in ("spread of samples / of data", "Fréchet distance")
+    )
+    assert spread["GAN, MLP"] < 0.3
+    assert all(each > 0.7 for case, each in spread.items() if case != "GAN, MLP")
+    assert distance["GAN, MLP"] > distance["WGAN, MLP"] > distance["WGAN, no batch norm"] > distance["WGAN, DCGAN"] - 3
+    assert max(distance[case] for case in ("GAN, DCGAN", "WGAN, DCGAN")) < 20
+    assert distance["GAN, no batch norm"] > distance["GAN, DCGAN"]

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import zoo
-from tests.test_resume import DIGITS, NSGAN, Trial, differences
+from tests.fits import DIGITS, NSGAN
+from tests.trials import Trial, differences
 from zoo.hub.load import refuse_others
 from zoo.run import files
 

@@ -3,12 +3,14 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +22,14 @@ from PIL import Image
 from torch import nn
 
 from tests.fakes.wandb import FakeWandb
-from tests.test_configs import SMALL, VARIANTS, fit
+from tests.fits import DIGITS, NSGAN, SMALL, VARIANTS
+from tests.processes import apart
+from tests.trials import CUT, SAVED, Trial, contents, differences, rows
 from zoo.backbones import MLPDiscriminator
 from zoo.cli.main import ROOT
 from zoo.hub.load import load
+from zoo.run.folders import held
 from zoo.run.records import read_metrics
-from zoo.training import ManualTraining
-
-STEPS, SAVED, CUT = 26, 16, 18  # 22 make an epoch
-NSGAN, DIGITS = ROOT / "configs/nsgan.yaml", ROOT / "configs/data/digits.yaml"
-BUSY = {  # a batch is 0.064 kimg
-    "trainer": {
-        "accelerator": "cpu",
-        "logger": False,
-        "log_every_n_steps": 1,
-        "enable_progress_bar": False,
-        "callbacks": [
-            {"class_path": "zoo.callbacks.Samples", "init_args": {"every_kimg": 0.4, "n": 9}},
-            {"class_path": "zoo.callbacks.Quality", "init_args": {"every_kimg": 0.3, "n": 20, "full_n": 1000}},
-            {"class_path": "zoo.callbacks.Diagnostics", "init_args": {"every_kimg": 0.2, "n": 8}},
-            {"class_path": "zoo.callbacks.Checkpoints", "init_args": {"every_kimg": 0.5}},
-        ],
-    },
-    "model": {"init_args": {net: {"init_args": {"width": 4}} for net in ("generator", "discriminator")}},
-    "data": {"init_args": {"image_size": 8}},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -54,78 +39,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-class Trial:
-    """One game, straight through and cut on the way; each in a folder of its own."""
-
-    def __init__(self, folder: Path, variant: Path, data: Path, *more: Path) -> None:
-        self.folder = folder
-        busy = folder / "busy.yaml"
-        busy.write_text(yaml.safe_dump(BUSY))
-        self.words = [w for config in (variant, data, busy, *more) for w in ("-c", config)]
-
-    def run(self, name: str, *more: object, steps: int = STEPS) -> Any:
-        """A fit in this process."""
-        root = f"--trainer.default_root_dir={self.folder / name}"
-        return fit(*self.words, root, f"--trainer.max_steps={steps}", *more)
-
-    def cut(self, name: str, end: Callable[[], object]) -> Path:
-        """The folder of a fit in a process of its own, which meets its end in the middle of batch `CUT`."""
-        child = os.fork()
-        if child == 0:
-            silence = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):
-                os.dup2(silence, stream)
-            step = ManualTraining.optimize
-
-            def optimize(gan: ManualTraining, *args: Any) -> torch.Tensor:
-                if gan.steps == CUT - 1:
-                    end()
-                return step(gan, *args)
-
-            ManualTraining.optimize = optimize
-            with suppress(BaseException):
-                self.run(name)
-            os._exit(0)
-        os.waitpid(child, 0)
-        return self.only(name)
-
-    def only(self, name: str) -> Path:
-        """The one run below a root."""
-        (run,) = (self.folder / name).iterdir()
-        return run
-
-
-def differences(a: Any, b: Any, place: str = "") -> list[str]:
-    """Where two trees of values are not the same, bit for bit."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        same = a.dtype == b.dtype and a.shape == b.shape and torch.equal(bits(a), bits(b))
-        return [] if same else [place]
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = sorted({*a, *b}, key=str)
-        absent = [f"{place}/{key}: only in one" for key in keys if (key in a) != (key in b)]
-        return absent + [
-            d for key in keys if key in a and key in b for d in differences(a[key], b[key], f"{place}/{key}")
-        ]
-    if isinstance(a, list | tuple) and type(a) is type(b) and len(a) == len(b):
-        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{place}/{i}")]
-    return [] if type(a) is type(b) and repr(a) == repr(b) else [f"{place}: {a!r} != {b!r}"]
-
-
-def bits(x: torch.Tensor) -> torch.Tensor:
-    return x.detach().contiguous().view(-1).view(torch.uint8)
-
-
-def contents(run: Path, name: str) -> dict[str, Any]:
-    """All of a checkpoint but what tells the time."""
-    kept = torch.load(run / name, weights_only=True)
-    del kept["callbacks"]["RunRecord"]
-    return kept
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "time"} for row in read_metrics(run / "metrics.jsonl")]
 
 
 def assert_same(straight: Path, resumed: Path) -> None:
@@ -159,17 +72,37 @@ def test_cut_short_between_two_batches_and_resumed_is_straight(tmp_path: Path) -
     check(Trial(tmp_path, ROOT / "configs/wgan_gp.yaml", DIGITS), signal.SIGTERM, saved=CUT)
 
 
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])
+@pytest.mark.parametrize("precision", ["64-true", "16-true", pytest.param("bf16-true", marks=pytest.mark.slow)])
 def test_other_precisions_are_resumed_and_loaded(precision: str, tmp_path: Path) -> None:
     trial = Trial(tmp_path, NSGAN, DIGITS)
-    option = f"--trainer.precision={precision}"
-    straight = trial.run("straight", option, steps=8)
-    trial.run("over", option, steps=5)
-    resumed = trial.run("over", option, f"--ckpt_path={trial.only('over') / 'last.ckpt'}", steps=8)
+    words = [f"--trainer.precision={precision}"]
+    straight = trial.run("straight", *words, steps=8)
+    trial.run("over", *words, steps=5)
+    resumed = trial.run("over", *words, f"--ckpt_path={trial.only('over') / 'last.ckpt'}", steps=8)
     assert differences(straight.model.state_dict(), resumed.model.state_dict()) == []
     loaded = load(trial.only("over") / "last.ckpt")
     assert next(loaded.parameters()).dtype == next(resumed.model.parameters()).dtype != torch.float32
     assert torch.equal(loaded.sample(4, seed=1), resumed.model.sample(4, seed=1))
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, NSGAN, DIGITS)
+    trial.run("over", steps=3)
+    folder = trial.only("over")
+    before = {path.name: path.read_bytes() for path in folder.glob("[!.]*.*")}
+
+    def refusal() -> str:
+        with redirect_stderr(StringIO()) as said, pytest.raises(SystemExit) as ended:
+            trial.run("over", f"--ckpt_path={folder}", steps=5)
+        assert ended.value.code == 2
+        return said.getvalue().splitlines()[-1]
+
+    with held(folder):
+        assert apart(refusal, {}) == [f"error: {folder} is being trained by another process"]
+    assert before == {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."
+    }
+    assert trial.run("over", f"--ckpt_path={folder}", steps=5).model.steps == 5
 
 
 def test_a_run_that_was_over_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
@@ -325,16 +258,19 @@ def test_wandb_goes_on_with_the_same_run(mode: str, wandb: FakeWandb, tmp_path: 
     assert len(ours) == steps
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_row_that_a_kill_came_before_is_written_by_the_resume(lost: int, tmp_path: Path) -> None:
+def test_a_row_that_a_kill_came_before_is_written_by_the_resume(tmp_path: Path) -> None:
     """The checkpoint of a step is written before the row of its step."""
     trial = Trial(tmp_path, NSGAN, DIGITS)
     trial.run("straight", steps=12)
     trial.run("cut", steps=10)
-    log = trial.only("cut") / "metrics.jsonl"
-    lines = log.read_text().splitlines(keepends=True)
-    assert lines[-1].startswith('{"step": 9,')
-    log.write_text("".join(lines[: len(lines) - lost]))
-    trial.run("cut", f"--ckpt_path={log.with_name('last.ckpt')}", steps=12)
-    straight, resumed = (read_metrics(trial.only(name) / "metrics.jsonl") for name in ("straight", "cut"))
-    assert [{**row, "time": 0} for row in straight] == [{**row, "time": 0} for row in resumed]
+    straight = read_metrics(trial.only("straight") / "metrics.jsonl")
+    for lost in (0, 1):
+        log = (
+            Path(shutil.copytree(trial.only("cut"), tmp_path / f"lost{lost}" / trial.only("cut").name))
+            / "metrics.jsonl"
+        )
+        lines = log.read_text().splitlines(keepends=True)
+        assert lines[-1].startswith('{"step": 9,')
+        log.write_text("".join(lines[: len(lines) - lost]))
+        trial.run(f"lost{lost}", f"--ckpt_path={log.with_name('last.ckpt')}", steps=12)
+        assert [{**row, "time": 0} for row in read_metrics(log)] == [{**row, "time": 0} for row in straight]

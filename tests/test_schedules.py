@@ -1,18 +1,73 @@
-"""Schedules: kimg in, factor out."""
+"""Noise is a function of (seed, step, draw, global sample index)."""
 
 from functools import partial
 
 import pytest
 import torch
 
+from tests.fits import parsed
 from tests.games import fit, networks, points, snapshot
-from tests.test_configs import parsed
 from zoo.cli.main import ROOT
 from zoo.dynamics import Alternating
+from zoo.noise import Noise, mix
 from zoo.schedules import Cosine, Linear, Schedule, Step
 from zoo.stabilizers import GradientPenalty
 from zoo.types import Batch, Output
 from zoo.variants.nsgan import NSGAN
+
+
+def test_draws_are_normal_and_uniform() -> None:
+    noise = Noise(0)
+    normal, uniform = noise.normal(50_000), noise.uniform(50_000)
+    assert normal.mean().item() == pytest.approx(0, abs=0.02)
+    assert normal.std().item() == pytest.approx(1, abs=0.02)
+    assert (uniform.min() >= 0) & (uniform.max() < 1)
+    assert uniform.var().item() == pytest.approx(1 / 12, abs=0.002)
+
+
+def test_a_step_can_be_drawn_again_in_any_order() -> None:
+    noise = Noise(5)
+    noise.begin(7)
+    first = [noise.normal(4, 2), noise.uniform(4, 3), noise.normal(4, 2)]
+    noise.begin(3)
+    noise.normal(9)
+    noise.begin(7)
+    again = [noise.normal(4, 2), noise.uniform(4, 3), noise.normal(4, 2)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[2])
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_ranks_hold_rows_of_one_draw(kind: str) -> None:
+    whole = getattr(Noise(1), kind)(12, 3)
+    parts = [getattr(Noise(1, rank=r, world_size=3), kind)(4, 3) for r in range(3)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_seeds_and_steps_differ() -> None:
+    draws = []
+    for seed in range(3):
+        for step in range(3):
+            noise = Noise(seed)
+            noise.begin(step)
+            draws += [noise.normal(2), noise.normal(2)]
+    assert len({tuple(d.tolist()) for d in draws}) == len(draws)
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    Noise(0).normal(10)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_mix_spreads_small_integers() -> None:
+    keys = {mix(a, b, c) for a in range(20) for b in range(20) for c in range(20)}
+    assert len(keys) == 8000
+    assert all(0 <= key < 2**63 for key in keys)
+    assert len({key % 4096 for key in keys}) > 3400  # 4096·(1 - e^(-8000/4096)) = 3515 if they fall at random
+
+
+# Schedules: kimg in, factor out.
 
 
 def test_linear() -> None:
@@ -144,7 +199,7 @@ def test_a_penalty_s_weight_follows_kimg() -> None:
 
 def test_r3gan_s_burn_in_is_the_published_one() -> None:
     """CIFAR-10's preset in `train.py` of brownvc/R3GAN: each quantity by half a cosine over 20,000 kimg."""
-    gan = parsed(ROOT / "configs/r3gan.yaml", ROOT / "configs/data/digits.yaml").model
+    gan = parsed(ROOT / "configs/r3gan.yaml", ROOT / "configs/data/digits.yaml").gan
     lr, (_, beta2) = (gan.configure_optimizers()[0].defaults[key] for key in ("lr", "betas"))
     for kimg, rate, second, gamma, half_life in (
         (0, 2e-4, 0.9, 0.05, 0),

@@ -15,9 +15,11 @@ import http.server
 import json
 import re
 import socket
+import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -152,6 +154,16 @@ class FakeWandb:
             run.history[part["offset"] :] = map(json.loads, part["content"])
         if told.get("complete"):
             run.state = "failed" if told.get("exitcode") else "finished"
+
+
+def records(log: Path, kind: str) -> list[dict[str, Any]]:
+    """What W&B has of a run on the disk, read by W&B's own tool."""
+    spec = find_spec("wandb")
+    assert spec is not None
+    core = Path(spec.submodule_search_locations[0]) / "bin" / "wandb-core"
+    command = [core, "leet", "inspect", "--no-observability", "--json", "--run-file", log]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [record for record in map(json.loads, told.stdout.splitlines()) if record["type"] == kind]
 
 
 def _node(run: Run) -> Tree:

@@ -33,7 +33,7 @@ def say(trainer: Trainer, text: str) -> None:
     """Print on rank 0, to stderr, above the progress bar where there is one."""
     if trainer.is_global_zero:
         bar = trainer.progress_bar_callback
-        (print if bar is None else bar.print)(text, file=sys.stderr, flush=True)
+        (print if bar is None else bar.print)(text, file=sys.stderr)  # Lightning's bar takes no flush
 
 
 def wrapped(text: str, indent: str) -> str:

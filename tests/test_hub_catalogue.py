@@ -9,9 +9,10 @@ import torch
 
 import zoo
 from zoo.__main__ import main
+from zoo.cli.data import data_module
 from zoo.cli.main import ROOT
 from zoo.hub import bundle, catalogue
-from zoo.hub.evaluate import data_module, evaluate
+from zoo.hub.evaluate import evaluate
 
 OF_THE_LECTURES = (
     "minimax", "nsgan", "lsgan", "wgan", "wgan_gp", "dragan", "began", "mdgan", "ebgan", "unrolled_gan", "sngan",

@@ -23,8 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Print what was found, and write the file if one is asked for."""
+    from zoo.cli.data import data_module
     from zoo.diagnostics.report import diagnose
-    from zoo.hub.evaluate import data_module, refuse_other_images
+    from zoo.hub.evaluate import refuse_other_images
     from zoo.hub.pretrained import trained
 
     data = data_module(chosen.rest, chosen.ref)

@@ -26,7 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Print a table, and write the file if one is asked for."""
-    from zoo.hub.evaluate import as_json, data_module, evaluate, table
+    from zoo.cli.data import data_module
+    from zoo.hub.evaluate import as_json, evaluate, table
 
     measured = evaluate(
         chosen.ref, data_module(chosen.rest, chosen.ref), scores=chosen.metrics.split(","), n=chosen.n,

@@ -8,7 +8,7 @@ import torch
 
 from zoo.callbacks.evaluation import own_extractor
 from zoo.cli.configs import CONFIGS
-from zoo.hub.evaluate import data_module
+from zoo.cli.data import data_module
 from zoo.metrics.scores import score_name
 from zoo.run.records import KIMG
 

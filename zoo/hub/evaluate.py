@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from tqdm import tqdm
 
 from zoo.callbacks.evaluation import Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
-from zoo.cli.configs import read_file, whereabouts, with_files
-from zoo.cli.errors import explain
 from zoo.gan import GAN
 from zoo.hub.pretrained import trained
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
-from zoo.run.folders import checkpoint_of
 from zoo.run.records import encode
 
 
@@ -65,45 +60,6 @@ def refuse_other_images(ref: str | Path, gan: GAN, data: LightningDataModule) ->
     samples, images = (getattr(part, "image_shape", None) for part in (gan.generator, data))
     if samples is not None and images is not None and tuple(samples) != tuple(images):
         raise ValueError(f"{ref} makes samples of shape {tuple(samples)}, the data has {tuple(images)}")
-
-
-def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> LightningDataModule:
-    """The data of `-c` files and `--data...` options, as `train.py` reads them; files' other sections are left.
-
-    Without a file they are those of the run that `ref` names, if it is one on this disk.
-    """
-    from jsonargparse import ArgumentParser
-
-    from zoo import datamodules  # noqa: F401 - lets short class names be used
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    words, given_words = [], with_files(list(arguments))
-    checkpoint = None if ref is None or {"-c", "--config"} & set(given_words) else checkpoint_of(ref)
-    if checkpoint is not None and (config := checkpoint.with_name("config.yaml")).is_file():
-        given_words = ["-c", str(config), *given_words]
-    given = list(given_words)
-    while given:
-        word = given.pop(0)
-        if word == "-c" and given:
-            path = Path(given.pop(0))
-            section = read_file(path).get("data")
-            if section is None:
-                raise ValueError(f"{path} has no section data; use a file of configs/data/")
-            words.append(f"--data={json.dumps(section)}")
-        elif word.startswith("--data"):
-            words.append(word if "=" in word or not given else f"{word}={given.pop(0)}")
-        else:
-            raise ValueError(f"unknown argument {word!r}")
-    if not words:
-        raise ValueError("no data is chosen: add -c with a file of configs/data/")
-    try:
-        made: Any = parser.instantiate_classes(parser.parse_args(words)).data
-    except Exception as error:  # the parser's own, and whatever a constructor given something strange raises
-        why = explain(str(error), ["data"], given_words, partial(whereabouts, words=given_words))
-        raise ValueError(why) from None
-    assert isinstance(made, LightningDataModule)
-    return made
 
 
 def table(measured: Measured) -> str:

@@ -8,16 +8,15 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from zoo.cli.configs import read_file, with_files
+from zoo.cli.configs import with_files
+from zoo.cli.data import data_module, data_words
 from zoo.gan import GAN
 from zoo.hub import bundle, pretrained, recipe
-from zoo.hub.evaluate import data_module
 from zoo.hub.load import tensors_of
 from zoo.hub.recipe import BESIDE
 from zoo.run import files
@@ -129,7 +128,7 @@ def words_of(ref: str, words: Sequence[str], trust: Sequence[str] = ()) -> list[
     gan = pretrained.trained(ref, trust=trust)  # refuses classes that may not be built
     source = read(str(checkpoint_of(ref) or ref))
     words = with_files(words)
-    data = _data_words(words)
+    data = data_words(words)
     if not data:
         raise ValueError("no data are chosen: add --data.root FOLDER for a folder of images, or --data NAME")
     if not any(word in {"-c", "--data"} or word.startswith("--data=") for word in data):
@@ -151,19 +150,6 @@ def words_of(ref: str, words: Sequence[str], trust: Sequence[str] = ()) -> list[
         f"--conditional={json.dumps(gan.num_classes is not None)}",
     ]
     return [*(["--variant", source.variant] if source.variant else []), *model, *words, *fitting]
-
-
-def _data_words(words: Iterable[str]) -> list[str]:
-    """The words that choose data and set their arguments."""
-    found, left = [], list(words)
-    while left:
-        word = left.pop(0)
-        if word == "-c":
-            found += [word, left[0]] if "data" in read_file(Path(left[0])) else []
-            left.pop(0)
-        elif word.startswith("--data"):
-            found += [word] if "=" in word or not left else [word, left.pop(0)]
-    return found
 
 
 def _model(kind: type[GAN], source: Source) -> dict[str, Any]:

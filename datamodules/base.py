@@ -1,4 +1,4 @@
-"""What all data modules share: splits in memory, their loaders, the shape of an image."""
+"""Base classes of data modules: splits in memory, their loaders, the shape of an image."""
 
 import inspect
 from abc import ABC, abstractmethod

@@ -12,7 +12,7 @@ from zoo.support.described import Described
 
 
 class Autoencoder(Described, nn.Module):
-    """A discriminator that scores x by how badly it reconstructs it: BEGAN, EBGAN.
+    """An autoencoder as discriminator: the score of x is its reconstruction error (BEGAN, EBGAN).
 
     forward(x) -> energy (N,) = mean over C, H, W of |x - D(x)|^norm_power, never negative, and
     {"code": (N, code_dim), "reconstruction": (N, C, S, S)}. The gradient reaches x through both
@@ -23,9 +23,6 @@ class Autoencoder(Described, nn.Module):
     neighbour and `width` channels throughout. The code stands between two linear layers without
     activation. Weights start Xavier-uniform, biases at 0. The energy is a mean, not EBGAN's
     (Zhao et al., 2017) norm: their margins are for a sum over pixels.
-
-    Raises ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, norm_power is
-    1 or 2 and sizes are at least 1; forward for an x of another shape.
 
     Args:
         image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
@@ -64,8 +61,7 @@ class DecoderGenerator(Generator):
     """BEGAN's generator: the architecture of `Autoencoder`'s decoder, with a tanh at its end.
 
     The tanh is a deviation: the paper's generator is linear there, and trusts training to keep it
-    near the data's range; here every generator of images keeps to [-1, 1]. Raises ValueError unless
-    image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for sizes below 1.
+    near the data's range; here every generator of images keeps to [-1, 1].
 
     Args:
         image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.

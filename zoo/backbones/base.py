@@ -1,4 +1,4 @@
-"""What all backbones share: the two interfaces, image shapes, labels and normalisation layers."""
+"""Base classes of generators and discriminators, image shapes, labels and normalisation layers."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, assert_never, get_args

@@ -28,15 +28,13 @@ class DCGANGenerator(Generator):
     512, 256, 128, 64 for the paper's 64 pixels and width 64. ReLU and `norm` follow every layer
     but the last. Weights start as N(0, 0.02), gains as N(1, 0.02), biases at 0.
 
-    Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64. Raises
-    ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown
-    norm (see `norm2d`) or sizes below 1.
+    Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64.
 
     Args:
         image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
         latent_dim: numbers of z.
         width: channels before the last layer; each smaller map has twice as many, at most 8 width.
-        norm: batch, layer, instance or none.
+        norm: batch, layer, instance or none (see `norm2d`).
         num_classes: of labels that G is given; None for none.
     """
 
@@ -71,9 +69,7 @@ class DCGANDiscriminator(Discriminator):
     the first (an 8-pixel net has no other). features["hidden"] is the flattened 4x4 map. Weights
     start as N(0, 0.02), gains as N(1, 0.02), biases at 0.
 
-    Deviations: 4x4 kernels instead of 5x5, other sizes than 64. Raises ValueError unless
-    image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown norm (see `norm2d`)
-    or sizes below 1.
+    Deviations: 4x4 kernels instead of 5x5, other sizes than 64.
 
     Args:
         image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.

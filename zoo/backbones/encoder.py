@@ -1,4 +1,4 @@
-"""The way back: a network from samples to latents, and a discriminator of samples with their latents."""
+"""Networks for models with an encoder: samples to latents, and a discriminator of pairs (x, z)."""
 
 from collections.abc import Sequence
 
@@ -19,19 +19,15 @@ class Encoder(Described, nn.Module):
     `width` units; a linear layer follows. With `stochastic`, forward returns two tensors, each
     (N, latent_dim): a diagonal Gaussian q(z|x).
 
-    With `init_gain`, weights start orthogonal with that gain and biases at 0, as in the MLPs; None
-    keeps the trunk's own start. On the ring of 8 Gaussians MDGAN covers it only with such a start.
-
-    Raises ValueError unless image_shape is (D,) or (C, S, S) with S in 8, 16, 32, 64, 128, for an
-    unknown norm ("instance" is for images only) or sizes below 1; forward for an x of another shape.
+    MDGAN covers the ring of 8 Gaussians only with an `init_gain`.
 
     Args:
-        image_shape: (C, S, S) or (D,); taken from the data.
+        image_shape: (C, S, S), S in 8, 16, 32, 64, 128, or (D,); taken from the data.
         latent_dim: numbers of z; taken from the generator.
         width: as of DCGANDiscriminator for images; units of a hidden layer for points.
-        norm: batch, layer, instance or none.
+        norm: batch, layer, instance (images only) or none.
         stochastic: whether q(z|x) is a Gaussian, not a point.
-        init_gain: of orthogonal initial weights; None for the trunk's own.
+        init_gain: of orthogonal initial weights, with biases at 0; None for the trunk's own.
     """
 
     def __init__(
@@ -65,8 +61,7 @@ class PairDiscriminator(Described, nn.Module):
     score. These four are LeakyReLU(0.2) layers of hidden_dim units: `width` for points, 8 width for
     images, which is the 512 of ALI's (Dumoulin et al., 2017) 32-pixel z path at width 64.
 
-    Deviations: ALI's maxout, dropout and 1024-unit joint layers are left out. `norm` is that of the
-    x trunk. Raises ValueError as `Encoder` does; forward for an x or z of another shape.
+    Deviations: ALI's maxout, dropout and 1024-unit joint layers are left out.
 
     Args:
         image_shape: (C, S, S) or (D,); taken from the data.

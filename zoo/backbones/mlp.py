@@ -26,18 +26,17 @@ class MLPGenerator(Generator):
     init_gain 0.8. Points, image_shape (D,), leave the linear layer unbounded; images, (C, H, W)
     of any size, pass a tanh.
 
-    `norm` ("batch", "layer" or "none") stands before each ReLU. With `init_gain`, weights start
-    orthogonal with that gain and biases at 0; None keeps torch's default. Raises ValueError for
-    any other image_shape or norm, and for sizes below 1 (depth: below 0).
-
     Args:
         image_shape: (D,) of points, or (C, H, W); taken from the data.
         latent_dim: numbers of z.
         width: units of a hidden layer.
         depth: hidden layers.
-        norm: batch, layer or none.
+        norm: batch, layer or none, before each ReLU.
         num_classes: of labels that G is given; None for none.
-        init_gain: of orthogonal initial weights; None for torch's own.
+        init_gain: of orthogonal initial weights, with biases at 0; None for torch's own.
+
+    Raises:
+        ValueError: another image_shape or norm, and sizes below 1 (depth: below 0).
     """
 
     def __init__(
@@ -62,19 +61,18 @@ class MLPDiscriminator(Discriminator):
     init_gain 0.8. The last hidden layer is features["hidden"]; with depth 0 that is the scaled
     input itself, and the score a linear critic. Takes points (D,) and images (C, H, W).
 
-    `norm` ("batch", "layer" or "none") stands before each ReLU. With `init_gain`, weights start
-    orthogonal with that gain and biases at 0; None keeps torch's default. Raises ValueError for
-    any other image_shape or norm, and for sizes below 1 (depth: below 0).
-
     Args:
         image_shape: (D,) of points, or (C, H, W); taken from the data.
         width: units of a hidden layer.
         depth: hidden layers.
-        norm: batch, layer or none.
+        norm: batch, layer or none, before each ReLU.
         num_classes: of labels that D is given; None for none.
         input_scale: factor on x.
-        init_gain: of orthogonal initial weights; None for torch's own.
+        init_gain: of orthogonal initial weights, with biases at 0; None for torch's own.
         label: projection, or classifier for `zoo.stabilizers.AuxiliaryClassifier`.
+
+    Raises:
+        ValueError: another image_shape or norm, and sizes below 1 (depth: below 0).
     """
 
     def __init__(

@@ -90,9 +90,7 @@ class ResNetDiscriminator(Discriminator):
     ReLU of the last map *summed* over its pixels, as in SNGAN (WGAN-GP takes the mean). Weights
     start Xavier-uniform, with gain sqrt(2) in the residual branches and 1 elsewhere, biases at 0.
 
-    Deviation: above 32 pixels the papers go on to 4x4 and end in one flat block or none. Raises
-    ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an unknown
-    norm (see `norm2d`) or sizes below 1.
+    Deviation: above 32 pixels the papers go on to 4x4 and end in one flat block or none.
 
     Args:
         image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.

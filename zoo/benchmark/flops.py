@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import flop_registry
 
-from zoo.benchmark.resolve import silence
+from zoo.cli.quiet import silence
 from zoo.gan import GAN
 
 

@@ -1,13 +1,9 @@
 """Resolve a command line of `train.py fit` without training."""
 
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +11,7 @@ import yaml
 from lightning.pytorch import LightningDataModule
 
 from zoo.cli.main import ZooCLI, main
+from zoo.cli.quiet import silence
 from zoo.gan import GAN
 
 
@@ -54,16 +51,3 @@ def resolve(options: Sequence[str]) -> Resolved:
             raise ValueError(output.getvalue().strip().splitlines()[-1].removeprefix("error: ")) from None
     config = yaml.safe_load(cli.run.config_text)
     return Resolved(cli.run.variant, cli.run.dataset, config, cli.model, cli.datamodule)
-
-
-@contextmanager
-def silence() -> Iterator[StringIO]:
-    """Keep stdout and stderr off the terminal, in the text that is yielded; drop warnings and logged messages."""
-    output, before = StringIO(), logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stderr(output), redirect_stdout(output), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield output
-    finally:
-        logging.disable(before)

@@ -3,6 +3,9 @@
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 
 _MESSAGES = (
     "Tip:", "`weights_only` was not set", "Detected KeyboardInterrupt", "GPU available: False", "TPU available: False",
@@ -45,3 +48,16 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def silence() -> Iterator[StringIO]:
+    """Keep stdout and stderr off the terminal, in the text that is yielded; drop warnings and logged messages."""
+    output, before = StringIO(), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stderr(output), redirect_stdout(output), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield output
+    finally:
+        logging.disable(before)

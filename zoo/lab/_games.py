@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +10,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from torch import Tensor, nn
 
 from zoo.backbones import MLPDiscriminator
+from zoo.cli.quiet import silence
 from zoo.dynamics import Alternating, Dynamics
 from zoo.gan import GAN
 
@@ -26,7 +24,7 @@ def fit(
         def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
             look(gan.steps)
 
-    with _quiet():
+    with silence():
         trainer = Trainer(
             accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, max_epochs=-1, max_steps=gan.steps + steps, callbacks=[Look()],
@@ -150,16 +148,3 @@ def play_zerosum(
     nothing = torch.zeros(1, len(payoff), dtype=torch.float64)
     fit(gan, Stream(lambda: nothing, steps), steps, look)
     return torch.stack(path)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -19,8 +19,10 @@ MOST = 50 * 2**30  # bytes of all files; the ones that were not used for longest
 
 def cache_folder() -> Path:
     """Where decoded images are kept: $GAN_ZOO_CACHE/images, else gan-zoo/images in the user's cache."""
-    told = os.environ.get(VARIABLE)
-    home = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+    configured = os.environ.get(VARIABLE)
+    home = (
+        Path(configured) if configured else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+    )
     return home / "images"
 
 

@@ -50,10 +50,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         line = first_line(error)
     except (RuntimeError, MemoryError) as error:
-        told = no_memory(error)
-        if told is None:
+        reason = no_memory(error)
+        if reason is None:
             raise
-        line = told
+        line = reason
     print(f"error: {line}", file=sys.stderr)
     return 2
 

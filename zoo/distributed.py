@@ -42,9 +42,9 @@ def largest(value: int, device: torch.device) -> int:
     """The largest of all ranks' values; `device` is where they exchange it."""
     if world_size() == 1:
         return value
-    told = torch.tensor(value, device=device)
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return int(told)
+    tensor = torch.tensor(value, device=device)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return int(tensor)
 
 
 def gather(value: Tensor) -> Tensor:

@@ -99,15 +99,15 @@ class PairDiscriminator(Described, nn.Module):
 def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -> tuple[nn.Module, int]:
     """Return what maps (N, *image_shape) to (N, hidden_dim), and hidden_dim."""
     check_at_least(net, 1, width=width)
-    judge: DCGANDiscriminator | MLPDiscriminator
+    discriminator: DCGANDiscriminator | MLPDiscriminator
     if len(image_shape) == 1:
         check_choice(net, ("batch", "layer", "none"), norm=norm)
-        judge = MLPDiscriminator(image_shape, width, norm=norm)  # type: ignore[arg-type]
+        discriminator = MLPDiscriminator(image_shape, width, norm=norm)  # type: ignore[arg-type]
     else:
         check_choice(net, NORMS, norm=norm)
         square_shape(net, image_shape)
-        judge = DCGANDiscriminator(image_shape, width, norm)
-    return judge.trunk, judge.head.in_features
+        discriminator = DCGANDiscriminator(image_shape, width, norm)
+    return discriminator.trunk, discriminator.head.in_features
 
 
 def _layers(fan_in: int, width: int) -> nn.Module:

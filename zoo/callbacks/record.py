@@ -206,8 +206,8 @@ def _git(checkout: Path) -> dict[str, Any] | None:
     """The commit that is checked out, and whether there are changes on top; None outside git."""
 
     def ask(*command: str) -> str:
-        told = ("git", "--no-optional-locks", "-C", str(checkout), *command)
-        return subprocess.run(told, capture_output=True, text=True, check=True, timeout=10).stdout
+        words = ("git", "--no-optional-locks", "-C", str(checkout), *command)
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout
 
     try:
         if Path(ask("rev-parse", "--show-toplevel").strip()) != checkout:

@@ -22,24 +22,24 @@ def link_classes(model: Namespace, data: Any, conditional: bool) -> None:
         ValueError: a network is told another number than the data have, or the data have no labels for it.
     """
     networks = {name: net for name, net in model.init_args.items(branches=True) if _takes_classes(net)}
-    asked = {name: net.init_args.num_classes for name, net in networks.items() if net.init_args.num_classes is not None}
-    if not conditional and not asked:
+    given = {name: net.init_args.num_classes for name, net in networks.items() if net.init_args.num_classes is not None}
+    if not conditional and not given:
         return
     unknown = object()
     known = getattr(data, "num_classes", unknown)
     kind = type(data).__name__
     if known is None:
         raise ValueError(f"data: {kind} has no labels, and a conditional GAN needs them")
-    if known is unknown and not asked:
+    if known is unknown and not given:
         raise ValueError(f"data: {kind} does not say its num_classes; set that of the networks")
-    for name, number in asked.items():
+    for name, number in given.items():
         if known is not unknown and number != known:
             raise ValueError(
                 f"model.{name}: num_classes is {number}, but {kind} has {known} classes; "
                 "leave it out and set conditional: true, and it is taken from the data"
             )
     for name, net in networks.items() if conditional else ():
-        net.init_args.num_classes = asked.get(name, next(iter(asked.values())) if known is unknown else known)
+        net.init_args.num_classes = given.get(name, next(iter(given.values())) if known is unknown else known)
 
 
 def build(part: Namespace) -> Any:

@@ -94,8 +94,8 @@ def no_memory(error: object) -> str | None:
     match = _MEMORY.search(str(error))
     if match is None and not isinstance(error, MemoryError):
         return None
-    asked = f" for {match[1]} at once" if match else ""
-    return f"there is no memory{asked}: choose smaller sizes"
+    amount = f" for {match[1]} at once" if match else ""
+    return f"there is no memory{amount}: choose smaller sizes"
 
 
 def first_line(error: BaseException) -> str:

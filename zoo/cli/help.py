@@ -184,9 +184,9 @@ def _sections(chosen: Sequence[tuple[str, type, dict[str, Any]]]) -> str:
             value = given.get(name, default)
             if isinstance(value, dict):  # a section of its own
                 value = value.get("class_path", "").rpartition(".")[2]
-            told = "required" if value is inspect.Parameter.empty else f"default: {_plain(value)}"
+            note = "required" if value is inspect.Parameter.empty else f"default: {_plain(value)}"
             group.add_argument(
-                f"--{key}.{name}", metavar=kind or "VALUE", help=f"{text} ({told})".strip().replace("%", "%%")
+                f"--{key}.{name}", metavar=kind or "VALUE", help=f"{text} ({note})".strip().replace("%", "%%")
             )
     return parser.format_help()
 

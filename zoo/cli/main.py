@@ -141,8 +141,8 @@ class Run:
         """Whether the checkpoint's run is this one, and not one of another variant or other data."""
         if not record.is_file():
             return False
-        told = read_record(record)
-        return (told["variant"], told["dataset"]) == (self.variant, self.dataset)
+        written = read_record(record)
+        return (written["variant"], written["dataset"]) == (self.variant, self.dataset)
 
 
 class ZooCLI(LightningCLI):
@@ -201,7 +201,7 @@ class ZooCLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand == "fit" and slurm.restarted():
             config.ckpt_path = _last_life(Path(config.trainer.default_root_dir or "runs")) or config.ckpt_path
-        told = config.clone()  # before num_classes is filled in: other data have other classes
+        original = config.clone()  # before num_classes is filled in: other data have other classes
         self._refuse_what_cannot_be(config)
         if self.subcommand != "fit":
             config.trainer.limit_val_batches = config.trainer.limit_val_batches or None  # a run's config.yaml has 0
@@ -212,8 +212,8 @@ class ZooCLI(LightningCLI):
             return
         if config.trainer.limit_val_batches is None:
             config.trainer.limit_val_batches = 0  # Quality measures by kimg; an epoch of validation would add nothing
-        told.ckpt_path, told.trainer.limit_val_batches = None, config.trainer.limit_val_batches
-        self.run = Run(config, _without_secrets(self._parser("fit").dump(told, skip_unset=False)))
+        original.ckpt_path, original.trainer.limit_val_batches = None, config.trainer.limit_val_batches
+        self.run = Run(config, _without_secrets(self._parser("fit").dump(original, skip_unset=False)))
         config.trainer.default_root_dir = str(self.run.folder)
         self.save_config_kwargs = {"run": self.run}
         loggers = config.trainer.logger
@@ -409,9 +409,9 @@ def _last_life(root: Path) -> str | None:
     """What this SLURM job, started again, goes on from: the last checkpoint that this command wrote in it before."""
     found = []
     for record in root.glob("*/run.json"):
-        told = read_record(record)
-        if (told.get("job"), told["command"]) == (slurm.job(), command()):
-            found.append((told["status"] != "finished", told["started"], record.with_name(files.LAST)))
+        facts = read_record(record)
+        if (facts.get("job"), facts["command"]) == (slurm.job(), command()):
+            found.append((facts["status"] != "finished", facts["started"], record.with_name(files.LAST)))
     saved = [last for _, _, last in sorted(found) if last.is_file()]
     return str(saved[-1]) if saved else None
 

@@ -52,8 +52,8 @@ def _section(section: Section) -> dict[str, Any]:
 
 
 def _run(run: Run, of: Variant) -> dict[str, Any]:
-    told = {"counts": run in of.runs, "problems": list(problems(run))}
-    return told | {key: getattr(run, key) for key in _OF_A_RUN}
+    row = {"counts": run in of.runs, "problems": list(problems(run))}
+    return row | {key: getattr(run, key) for key in _OF_A_RUN}
 
 
 def _measure(section: Section, measure: Measure) -> dict[str, Any]:
@@ -62,24 +62,24 @@ def _measure(section: Section, measure: Measure) -> dict[str, Any]:
         summaries = {when: v.summary(measure, when) for when in WHENS}
         if summaries["best"].values:
             variants[v.label] = {w: {key: getattr(s, key) for key in _OF_A_SUMMARY} for w, s in summaries.items()}
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "score": measure.key, "better": "lower" if measure.lower_is_better else "higher",
         "protocol": measure.protocol._asdict(), "variants": variants,
     }  # fmt: skip
     if measure in section.headlines:
         top = section.difference(measure)
-        told["duels"] = {when: _duels(section.matrix(measure, when)) for when in WHENS}
-        told["top_two"] = top and {**top._asdict(), "duel": top.pairwise._asdict()}
+        row["duels"] = {when: _duels(section.matrix(measure, when)) for when in WHENS}
+        row["top_two"] = top and {**top._asdict(), "duel": top.pairwise._asdict()}
         if top:
-            del told["top_two"]["pairwise"]
-    return told
+            del row["top_two"]["pairwise"]
+    return row
 
 
 def _duels(matrix: Matrix) -> dict[str, dict[str, Any]]:
-    told: dict[str, dict[str, Any]] = {}
+    row: dict[str, dict[str, Any]] = {}
     for (a, b), pair in matrix.items():
-        told.setdefault(a, {})[b] = {**pair._asdict(), "probability": pair.wins / pair.pairs}
-    return told
+        row.setdefault(a, {})[b] = {**pair._asdict(), "probability": pair.wins / pair.pairs}
+    return row
 
 
 def _encoded(value: Any) -> Any:

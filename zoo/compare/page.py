@@ -137,13 +137,13 @@ def flags(run: Run, counts: bool) -> list[Markup]:
 def short_flags(variant: Variant, measure: Measure) -> str:
     """The warnings of a variant's runs, counted."""
     statuses = Counter(run.status for run in variant.runs if run.status != "finished")
-    told = [f"{count} {status}" for status, count in statuses.items()]
+    warnings = [f"{count} {status}" for status, count in statuses.items()]
     if lost := variant.summary(measure, "final").lost:
-        told.append(f"{lost} NaN at the end")
+        warnings.append(f"{lost} NaN at the end")
     if variant.others:
-        told.append(f"{len(variant.others)} not counted")
+        warnings.append(f"{len(variant.others)} not counted")
     names = Counter(str(p.get("name", "pathology")) for run in variant.runs for p in run.pathologies)
-    return ", ".join([*told, *(f"{name} ({count})" if count > 1 else name for name, count in names.items())])
+    return ", ".join([*warnings, *(f"{name} ({count})" if count > 1 else name for name, count in names.items())])
 
 
 def real_images_get(section: Section, measure: Measure) -> float | None:

@@ -141,9 +141,9 @@ def read_run(folder: Path) -> Run:
     record, rows, config = _record(folder / RECORD), _rows(folder / "metrics.jsonl"), folder / "config.yaml"
     result, git, last = record.get("result") or {}, record.get("git") or {}, rows[-1] if rows else {}
     names = ("variant", "dataset", "seed", "status", "error", "device", "started")
-    told: dict[str, Any] = {name: record.get(name) for name in names}
+    facts: dict[str, Any] = {name: record.get(name) for name in names}
     return Run(
-        **told, folder=folder, commit=str(git.get("commit") or "–")[:8] + (" + changes" if git.get("dirty") else ""),
+        **facts, folder=folder, commit=str(git.get("commit") or "–")[:8] + (" + changes" if git.get("dirty") else ""),
         kimg=float(max(result.get("kimg") or 0.0, last.get(KIMG, 0.0))),
         seconds=float(max(result.get("seconds") or 0.0, last.get("time", 0.0))),
         pathologies=record.get("diagnosis") or [], rows=rows, protocols=_protocols(folder / "scores.jsonl"),

@@ -104,8 +104,8 @@ def sections(keys: Keys) -> dict[str, list[Any]]:
 def spec_of(view: ws.Workspace | wr.Report) -> dict[str, Any]:
     """What `view.save()` sends, which wandb-workspaces shows only in private."""
     text = view._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
-    told: dict[str, Any] = json.loads(text)
-    return told
+    spec: dict[str, Any] = json.loads(text)
+    return spec
 
 
 def _on(data: str) -> str:

@@ -71,14 +71,14 @@ class Retrained:
                 f"after {last} steps a fresh D still ranks {self.error[-1]:.1%} of pairs wrongly: samples and data "
                 f"overlap for it, and G's gradient is {norm:.3g}"
             )
-        told = f"a fresh D tells samples from data after {self.sure_after} steps"
+        text = f"a fresh D tells samples from data after {self.sure_after} steps"
         if self.fall >= LOST:
             return (
-                f"{told}, and by {last} G's gradient had fallen {self.fall:.3g}-fold to {norm:.3g}: under this loss G "
+                f"{text}, and by {last} G's gradient had fallen {self.fall:.3g}-fold to {norm:.3g}: under this loss G "
                 "learns next to nothing from a D that is sure (theorem 2.4)"
             )
         return (
-            f"{told}, and after {last} G's gradient is {norm:.3g}, at its largest {max(self.gradient[1:]):.3g}: "
+            f"{text}, and after {last} G's gradient is {norm:.3g}, at its largest {max(self.gradient[1:]):.3g}: "
             "this loss teaches G where D is sure too"
         )
 

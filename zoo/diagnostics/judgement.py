@@ -147,15 +147,15 @@ def collapse(readings: Sequence[Reading]) -> str:
         return ""  # G has not come near the data yet
     alike = "samples of the same class differ" if within else "samples differ"
     if pixels <= NARROW:
-        told = f"{alike} {pixels:.2g} times as much as the data do"
+        text = f"{alike} {pixels:.2g} times as much as the data do"
     elif features <= UNLIKE:
-        told = f"{alike} {features:.2g} times as much as the data do, in features"
+        text = f"{alike} {features:.2g} times as much as the data do, in features"
     elif modes <= FEW and math.isnan(features):
-        told = f"samples have {modes:.2g} times as many modes as the data"
+        text = f"samples have {modes:.2g} times as many modes as the data"
     else:
         return ""
-    more = f", and {modes:.2g} times as many modes" if modes <= FEW and "modes" not in told else ""
-    return f"{told}{more}, with no rise in {_span(window)}"
+    more = f", and {modes:.2g} times as many modes" if modes <= FEW and "modes" not in text else ""
+    return f"{text}{more}, with no rise in {_span(window)}"
 
 
 def oscillation(readings: Sequence[Reading]) -> str:

@@ -98,16 +98,18 @@ class Reader:
         losses = {
             side: float(distributed.mean(torch.as_tensor(gan.latest[f"loss/{t.name}"]))) for side, t in turns.items()
         }
-        told: dict[str, Any] = {
+        numbers: dict[str, Any] = {
             "loss_d": losses["d"], "loss_g": losses["g"],
             **_scores(gan, turns["d"]), **self._overfitting(gan, real, labels),
             "slope": slope(gan, turns["g"]), "gradient": self._gradients(gan),
             "weights": (weights := _largest(gan)), "growth": weights / self._start if self._start else math.nan,
             **self._samples(gan, real, labels), "weight_turn": self._weight_turn(gan.generator),
         }  # fmt: skip
-        finite = all(map(math.isfinite, (*losses.values(), told["scale"], told["weights"], *self.layers.values())))
-        bounded = told.pop("bounded")
-        return Reading(kimg=gan.kimg, finite=finite and bounded, **told)
+        finite = all(
+            map(math.isfinite, (*losses.values(), numbers["scale"], numbers["weights"], *self.layers.values()))
+        )
+        bounded = numbers.pop("bounded")
+        return Reading(kimg=gan.kimg, finite=finite and bounded, **numbers)
 
     def _overfitting(self, gan: GAN, real: Tensor, labels: Tensor | None) -> dict[str, float]:
         """D's mean scores of training images, held-out ones and fakes, changed as in its turn, in evaluation mode."""
@@ -136,25 +138,25 @@ class Reader:
     def _samples(self, gan: GAN, real: Tensor, labels: Tensor | None) -> dict[str, Any]:
         real = real[: self.n]
         known = None if labels is None or gan.num_classes is None else labels[: len(real)]
-        asked = None if known is None else known[torch.arange(self.n, device=known.device) % len(known)]
-        made = gan.sample(self.n, seed=self.seed, labels=asked)
+        classes = None if known is None else known[torch.arange(self.n, device=known.device) % len(known)]
+        made = gan.sample(self.n, seed=self.seed, labels=classes)
         if not made.isfinite().all():
             return {"bounded": False}
         if known is None or _pairs(known).sum() < _PAIRS:
-            known = asked = None
-        told: dict[str, Any] = {"bounded": True, "within_classes": known is not None}
-        told["diversity"] = _spread(made, asked) / _spread(real, known)
+            known = classes = None
+        numbers: dict[str, Any] = {"bounded": True, "within_classes": known is not None}
+        numbers["diversity"] = _spread(made, classes) / _spread(real, known)
         images = [made[: len(real)], real]  # of as many: a count of modes goes with how many there are
         logits: list[Tensor | None] = [None, None]
         if self.extractor is not None:
             found = [self.extractor.to(made.device)(x.clamp(-1, 1)) for x in images]
-            told["feature_diversity"] = _spread(found[0].features, known) / _spread(found[1].features, known)
+            numbers["feature_diversity"] = _spread(found[0].features, known) / _spread(found[1].features, known)
             logits = [f.logits for f in found]
         if self.modes is not None:
-            told["modes"] = _effective(self.modes(images[0])) / _effective(self.modes(real))
+            numbers["modes"] = _effective(self.modes(images[0])) / _effective(self.modes(real))
         elif logits[0] is not None and logits[1] is not None:
-            told["modes"] = _effective(logits[0].argmax(1)) / _effective(logits[1].argmax(1))
-        return told | self._movement(gan, made, real)
+            numbers["modes"] = _effective(logits[0].argmax(1)) / _effective(logits[1].argmax(1))
+        return numbers | self._movement(gan, made, real)
 
     def _movement(self, gan: GAN, made: Tensor, real: Tensor) -> dict[str, float]:
         """Of where the plain generator puts its samples, classes in turn: their mean and spread, in few pixels."""
@@ -170,12 +172,12 @@ class Reader:
         if self._move is None:
             return {}
         spread = data[len(data) // 2 :].norm().clamp(min=1e-12)
-        told = {"movement": float(self._move.norm() / spread)}
+        numbers = {"movement": float(self._move.norm() / spread)}
         if len(self._places) == _COURSE:
-            told["detour"] = float(detour(torch.stack(self._places)) / spread)
+            numbers["detour"] = float(detour(torch.stack(self._places)) / spread)
         if move is not None:
-            told["direction_change"] = float(F.cosine_similarity(self._move, move, dim=0))
-        return told
+            numbers["direction_change"] = float(F.cosine_similarity(self._move, move, dim=0))
+        return numbers
 
     def _weight_turn(self, net: nn.Module) -> float:
         weights = sketch(net.parameters())

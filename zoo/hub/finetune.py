@@ -61,16 +61,16 @@ def begin(gan: GAN) -> None:
             either game lacks, networks that do not fit, tensor by tensor, and what cannot be frozen. Nothing is
             loaded then.
     """
-    name, told = type(gan).__name__, gan.init_from
-    if told is None:
+    name, spec = type(gan).__name__, gan.init_from
+    if spec is None:
         raise ValueError(f"{name}: there is no init_from to begin with; {name}(..., init_from=...) names one")
     if gan.initialized:
-        raise ValueError(f"{name}: this game has begun; build a new one to start from {told.ref}")
-    source = read(told.ref)
+        raise ValueError(f"{name}: this game has begun; build a new one to start from {spec.ref}")
+    source = read(spec.ref)
     networks = networks_of(gan)
-    parts = _chosen(told.parts, networks, source)
+    parts = _chosen(spec.parts, networks, source)
     _refuse_misfits(gan, {part: networks[part] for part in parts}, source)
-    gan.freeze_parts(told.freeze)
+    gan.freeze_parts(spec.freeze)
 
     for part in parts:
         networks[part].load_state_dict(source.part(part))
@@ -204,7 +204,7 @@ def _refuse_misfits(gan: GAN, networks: Mapping[str, nn.Module], source: Source)
     misfits = [misfit for part in found.values() for misfit in part]
     if not misfits:
         return
-    told = ", ".join(misfits[:3]) + (f" and {len(misfits) - 3} more" if len(misfits) > 3 else "")
+    listed = ", ".join(misfits[:3]) + (f" and {len(misfits) - 3} more" if len(misfits) > 3 else "")
     fitting = [part for part, wrong in found.items() if not wrong]
     ways = []
     if fitting:
@@ -217,7 +217,7 @@ def _refuse_misfits(gan: GAN, networks: Mapping[str, nn.Module], source: Source)
     if theirs != ours and not all("there and" in misfit for misfit in misfits):
         alike += f"{' and ' if alike else ''}stabilizers as there: {theirs}, not {ours}"
     ways.append(f"build it alike with {alike or 'the arguments that it had'}")
-    raise ValueError(f"init_from: {source.ref} does not fit: {told}; {', or '.join(ways)}")
+    raise ValueError(f"init_from: {source.ref} does not fit: {listed}; {', or '.join(ways)}")
 
 
 def _misfits(part: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
@@ -261,14 +261,14 @@ def _class(network: Mapping[str, Any]) -> str:
     return str(network.get("class_path", "")).rpartition(".")[2]
 
 
-def _stabilizers(told: Mapping[str, Any]) -> str:
+def _stabilizers(config: Mapping[str, Any]) -> str:
     """Some of them give a network other tensors."""
-    return ", ".join(_class(_mapping(stabilizer)) for stabilizer in told.get("stabilizers") or ()) or "none"
+    return ", ".join(_class(_mapping(stabilizer)) for stabilizer in config.get("stabilizers") or ()) or "none"
 
 
-def _mapping(told: Any) -> Mapping[str, Any]:
+def _mapping(value: Any) -> Mapping[str, Any]:
     """The value if it is a mapping, else an empty one."""
-    return told if isinstance(told, Mapping) else {}
+    return value if isinstance(value, Mapping) else {}
 
 
 def _word(value: Any) -> str:

@@ -25,14 +25,14 @@ def score_name(score: str, extractor: str) -> str:
     return f"{score}/{extractor}"
 
 
-def check_scores(wanted: Iterable[str], extractor: str) -> tuple[str, ...]:
+def check_scores(requested: Iterable[str], extractor: str) -> tuple[str, ...]:
     """The wanted scores, `fid` and `kid` under their general names fd and kd.
 
     Raises ValueError for an unknown one, and for `fid` or `kid` in other features than Inception v3's.
     """
     general = {published: score for score, published in _PUBLISHED.items()}
     chosen = []
-    for name in wanted:
+    for name in requested:
         score = general.get(name, name)
         if score not in SCORES:
             raise ValueError(f"unknown score {name!r}, choose from {', '.join(SCORES)}, fid and kid")
@@ -42,7 +42,7 @@ def check_scores(wanted: Iterable[str], extractor: str) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def compare(real: Features, fake: Features, wanted: Iterable[str], extractor: str) -> dict[str, float]:
+def compare(real: Features, fake: Features, requested: Iterable[str], extractor: str) -> dict[str, float]:
     """The wanted scores of generated against real images, by name.
 
     - `fd`: :func:`frechet_distance`.
@@ -60,7 +60,7 @@ def compare(real: Features, fake: Features, wanted: Iterable[str], extractor: st
     """
     values: dict[str, float] = {}
     x, y = real.features, fake.features
-    for score in wanted:
+    for score in requested:
         name = score_name(score, extractor)
         if score == "fd":
             values[name] = frechet_distance(y, x).item()

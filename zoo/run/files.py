@@ -139,8 +139,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _others(path: Path) -> str:
     """What of the same run is whole, the latest first."""
     found = sorted(_whole_beside(path), reverse=True)
-    told = " and ".join(f"{name} ({kimg:g} kimg)" for kimg, name in found)
-    return f"; whole beside it: {told}" if told else ""
+    listed = " and ".join(f"{name} ({kimg:g} kimg)" for kimg, name in found)
+    return f"; whole beside it: {listed}" if listed else ""
 
 
 def _whole_beside(path: Path) -> Iterator[tuple[float, str]]:

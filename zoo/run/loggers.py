@@ -97,7 +97,7 @@ class MetricsLog(Logger):
 
 RunMode = Literal["online", "offline", "disabled"]
 Mode = Literal["auto"] | RunMode
-_TOLD = ("config", "group", "job_type", "name", "notes", "tags")  # what W&B shows of a run
+_SHOWN = ("config", "group", "job_type", "name", "notes", "tags")  # what W&B shows of a run
 _MODES: dict[str, Mode] = {
     "auto": "auto",
     "online": "online",
@@ -205,8 +205,8 @@ class WandbLogger(LightningWandbLogger):
         folder.mkdir(parents=True, exist_ok=True)  # else wandb would write to a temporary folder
         os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb" / "data").resolve()))
         os.environ.setdefault("WANDB_SILENT", "true")  # read once, when wandb's service starts
-        told = {key: redacted(self._wandb_init[key]) for key in _TOLD if self._wandb_init.get(key)}
-        arguments = {"settings": self._settings, **self._wandb_init, **told}
+        shown = {key: redacted(self._wandb_init[key]) for key in _SHOWN if self._wandb_init.get(key)}
+        arguments = {"settings": self._settings, **self._wandb_init, **shown}
         mode = self._run_mode()
         with _arguments_redacted():
             try:

@@ -44,18 +44,18 @@ def redacted(value: Any) -> Any:
 
 def redacted_words(words: Sequence[str]) -> list[str]:
     """The words of a command without credentials, those after an option that is named as a secret too."""
-    told, secret = [], False
+    public, secret = [], False
     for word in words:
         option, equals, value = word.partition("=")
         named = option.startswith("-") and is_secret(option.lstrip("-"))
         if secret and not word.startswith("-"):
-            told.append(HIDDEN)
+            public.append(HIDDEN)
         elif named and equals:
-            told.append(f"{option}={HIDDEN}" if value else word)
+            public.append(f"{option}={HIDDEN}" if value else word)
         else:
-            told.append(redacted(word))
+            public.append(redacted(word))
         secret = named and not equals
-    return told
+    return public
 
 
 def _of_environment() -> Iterator[str]:

@@ -45,8 +45,8 @@ class Fidelity(Extractor):
         if layer not in layers:
             raise ValueError(f"Fidelity: {name} has no layer {layer!r}, choose one of {list(layers)}")
         self.name = name if layer == default else f"{name}-{layer}"
-        wanted = [layer, _LOGITS] if layer == default and _LOGITS in layers else [layer]
-        self.net: nn.Module = _build(kind, name, wanted, weights)
+        requested = [layer, _LOGITS] if layer == default and _LOGITS in layers else [layer]
+        self.net: nn.Module = _build(kind, name, requested, weights)
         size = getattr(kind, "INPUT_IMAGE_SIZE", "its own ")
         self.resize = f"rounded to uint8, three channels, bilinear to {size}px as in TensorFlow 1"
         self.freeze()
@@ -89,9 +89,9 @@ def _find_inception(weights: str | Path | None) -> Path:
     """A file that exists."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    for source, told in (("weights", weights), (VARIABLE, os.environ.get(VARIABLE))):
-        if told:
-            path = Path(told).expanduser()
+    for source, given in (("weights", weights), (VARIABLE, os.environ.get(VARIABLE))):
+        if given:
+            path = Path(given).expanduser()
             if not path.is_file():
                 raise ValueError(f"{INCEPTION}: {source}={str(path)!r} is no file; download {URL_INCEPTION_V3} there")
             return path

@@ -19,8 +19,10 @@ _CHUNK = 256  # images whose features are taken at once
 
 def cache_folder() -> Path:
     """Where features are kept: $GAN_ZOO_CACHE, else gan-zoo in the user's cache."""
-    told = os.environ.get(VARIABLE)
-    return Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+    configured = os.environ.get(VARIABLE)
+    return (
+        Path(configured) if configured else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan-zoo"
+    )
 
 
 def extract(extractor: Extractor, chunks: Iterable[Tensor], device: torch.device | str = "cpu") -> Features:

@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+HALF ?= slow or not slow
 
 .PHONY: demo test slow test-slow test-readme lint format clean
 
@@ -19,7 +20,7 @@ slow test-slow: $(BIN)/.installed
 	$(BIN)/python -m pytest -m slow -s
 
 test-readme: $(BIN)/.installed  ## every command of README.md as typed, the slow ones too, with a list of them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/user/test_pages.py -m 'slow or not slow' -k README -vv -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/user/test_pages.py -m '$(HALF)' -k README -vv -rs
 
 lint: $(BIN)/.installed
 	$(BIN)/ruff format --check .

@@ -1,6 +1,9 @@
 """Checkpoints that are sealed and whole but hold the wrong things: every entry, replaced, left out or added to."""
 
+import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -147,3 +150,25 @@ def test_the_command_line_says_so(trial: Trial, path: tuple, value: Any, said: s
     assert said in line
     assert str(at) in line
     assert not (trial.folder / "refused").exists() or not list((trial.folder / "refused").iterdir())
+
+
+def test_files_that_a_kill_has_torn_are_mended(trial: Trial, monkeypatch) -> None:
+    """The run goes on in a copy of its folder; what is replaced there is replaced in one piece."""
+    run = Path(shutil.copytree(trial.only("over"), trial.folder / "torn" / "run"))
+    picture = run / "samples/000000.576.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[: len(whole) // 2])
+    lines = (run / "scores.jsonl").read_text().splitlines(keepends=True)
+    (run / "scores.jsonl").write_text("".join(lines)[:-40])
+    (run / "samples/000000.640.png.part").write_bytes(b"x")
+    (run / "config.yaml.part").write_text("x")
+    replaced = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (replaced.append(Path(b).name), replace(a, b)))
+    words = ("--trainer.callbacks+=zoo.callbacks.EarlyStopping", f"--ckpt_path={run / 'last.ckpt'}")
+    trial.run("unused", *words, "--data.batch_size=64", steps=11)
+    assert picture.read_bytes() == whole
+    rows = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
+    assert len(rows) == len(lines) + 1  # of two new measurements, one of them lost before
+    assert not list(run.rglob("*.part"))
+    assert {"config.yaml", "run.json", "last.ckpt", picture.name, "000000.704.png"} <= set(replaced)

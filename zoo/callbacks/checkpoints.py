@@ -73,8 +73,9 @@ class Checkpoints(Checkpoint):
         """Find the run's folder, delete files that a kill left unfinished, and install `SealedIO`."""
         self._folder = run_folder(trainer)
         if stage == "fit" and trainer.is_global_zero and not leaves_nothing(trainer):
-            for name in NAMES:
-                part_of(self._folder / name).unlink(missing_ok=True)
+            whole = [self._folder / name for name in (*NAMES, "run.json", "config.yaml")]
+            for unfinished in (*map(part_of, whole), *self._folder.glob("samples/*.png.part")):
+                unfinished.unlink(missing_ok=True)
         plugin = trainer.strategy.checkpoint_io
         if type(plugin) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = SealedIO()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures, as_extractor
 from zoo.metrics.features.memory import remember
 from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
-from zoo.run.records import encode
+from zoo.run.records import append_row, encode
 from zoo.run.schedule import Every
 from zoo.run.trainer import leaves_nothing, say
 
@@ -335,8 +334,7 @@ class Quality(Callback):
         folder = trainer.log_dir
         if trainer.is_global_zero and folder is not None and not leaves_nothing(trainer):
             row = {**measured.facts, "scores": {name: encode(value) for name, value in values.items()}}
-            with Path(folder, "scores.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(Path(folder, "scores.jsonl"), row)
 
     def _evaluate(self, trainer: Trainer, module: LightningModule, split: str) -> None:
         """Measure in full outside ``fit``, as what ``validate`` and ``test`` return."""

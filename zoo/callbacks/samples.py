@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from zoo.backbones.base import Discriminator
 from zoo.run.loggers import log_picture
-from zoo.run.pictures import cells, class_grid, picture, write_png
+from zoo.run.pictures import cells, class_grid, is_picture, picture, write_png
 from zoo.run.schedule import Every
 from zoo.run.trainer import in_notebook, leaves_nothing, run_folder
 from zoo.support.freezing import evaluating
@@ -52,10 +53,10 @@ class Samples(Callback):
         self._folder = run_folder(trainer) / "samples"
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw samples of the untrained generator."""
+        """Draw samples of the untrained generator, and those of a checkpoint again if their picture is torn."""
         gan = cast("GAN", pl_module)
         self._every.start(gan.kimg)
-        if gan.images == 0:
+        if gan.images == 0 or (self._path(gan).exists() and not is_picture(self._path(gan))):
             self._draw(trainer, gan)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
@@ -69,6 +70,9 @@ class Samples(Callback):
         gan = cast("GAN", pl_module)
         if self._drawn_at != gan.kimg:
             self._draw(trainer, gan)
+
+    def _path(self, gan: GAN) -> Path:
+        return self._folder / f"{gan.kimg:010.3f}.png"
 
     def _draw(self, trainer: Trainer, gan: GAN) -> None:
         if not trainer.is_global_zero or leaves_nothing(trainer):
@@ -85,7 +89,7 @@ class Samples(Callback):
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
         drawn = picture(samples, columns, data, None if data is None else _landscape(gan))
-        path = write_png(drawn, self._folder / f"{gan.kimg:010.3f}.png")
+        path = write_png(drawn, self._path(gan))
         log_picture(trainer.loggers, "samples/grid", drawn, gan.kimg)
         if in_notebook():
             shown = import_module("IPython.display")

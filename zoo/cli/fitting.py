@@ -16,6 +16,7 @@ from zoo.cli.configs import CONFIGS
 from zoo.cli.main import DEFAULT_CALLBACKS, keep_recipe, snake_case
 from zoo.cli.quiet import hush
 from zoo.gan import GAN
+from zoo.run.files import put
 from zoo.run.folders import checkpoint_of, held, new_folder
 from zoo.run.loggers import MetricsLog, WandbLogger
 from zoo.run.records import read_record
@@ -102,4 +103,4 @@ def _describe(gan: GAN, data: LightningDataModule, run: Path, facts: Mapping[str
     except ValueError as error:
         rank_zero_info(f"{error}: name the data of this run to `evaluate` and `diagnose`")
     if not (run / "config.yaml").exists():  # a resumed run has its own, which may say more
-        (run / "config.yaml").write_text(yaml.safe_dump(parts, sort_keys=False), encoding="utf-8")
+        put(yaml.safe_dump(parts, sort_keys=False).encode(), run / "config.yaml")

@@ -87,12 +87,11 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """An older, different `config.yaml` is kept beside the new one."""
         text = self.run.config_text
-        self.run.folder.mkdir(parents=True, exist_ok=True)
         path = self.run.folder / "config.yaml"
         if path.is_file() and (old := path.read_text(encoding="utf-8")) != text:
             kept = len(list(self.run.folder.glob("config-*.yaml")))
-            (self.run.folder / f"config-{kept}.yaml").write_text(old, encoding="utf-8")
-        path.write_text(text, encoding="utf-8")
+            files.put(old.encode(), self.run.folder / f"config-{kept}.yaml")
+        files.put(text.encode(), path)
         facts = {"variant": self.run.variant, "dataset": self.run.dataset}
         for logger in trainer.loggers:
             logger.log_hyperparams({**facts, **yaml.safe_load(text)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -23,7 +22,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from zoo.metrics.features.memory import cache_folder
-from zoo.run.records import KIMG, encode, names_of, read_metrics
+from zoo.run.records import KIMG, append_row, encode, names_of, read_metrics
 from zoo.run.secrets import redacted, redacted_words
 
 if TYPE_CHECKING:
@@ -69,9 +68,7 @@ class MetricsLog(Logger):
         if self._epoch is None:
             self._epoch = time.monotonic() - self._begin()
         row = {"step": step, "time": round(time.monotonic() - self._epoch, 3), **metrics}
-        line = json.dumps({key: encode(value) for key, value in row.items()}, allow_nan=False)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_row(self.path, {key: encode(value) for key, value in row.items()})
 
     @rank_zero_only
     def complete(self, metrics: Mapping[str, Any], step: int) -> None:
@@ -85,13 +82,9 @@ class MetricsLog(Logger):
         """Nothing: the run's config.yaml and run.json hold them."""
 
     def _begin(self) -> float:
-        """Make the folder, cut off a row torn by a kill, and return the last row's time."""
+        """Make the folder, and return the last row's time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            file.seek(0)
-            whole = file.read().rpartition(b"\n")
-            file.truncate(len(whole[0] + whole[1]))
-        rows = read_metrics(self.path)
+        rows = read_metrics(self.path) if self.path.is_file() else []
         return float(rows[-1]["time"]) if rows else 0.0
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
+
+from zoo.run.files import put
 
 GRIDS = (".png", ".jpg", ".jpeg", ".webp")  # what a picture can be saved as
 
@@ -103,16 +107,33 @@ def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) 
         raise ValueError(
             f"{path}: {suffix} has at most {limit} pixels a side, not {max(drawn.shape)}; save fewer, or a .png"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     options = {".png": {}, ".webp": {"lossless": True}}.get(suffix, {"quality": 95})
-    Image.fromarray(drawn).save(path, **options)
-    return path
+    return _write(drawn, path, **options)
 
 
 def write_png(image: np.ndarray, path: Path) -> Path:
     """Write an image (H, W, 3), uint8, making its folder if need be; returns where it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    return _write(image, path)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether there is a whole PNG, with no more pixels than Pillow decodes without a warning."""
+    try:
+        if not path.is_file():
+            return False
+        with Image.open(path, formats=["PNG"]) as file:
+            if math.prod(file.size) > (Image.MAX_IMAGE_PIXELS or 0):
+                return False
+            file.load()
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _write(image: np.ndarray, path: Path, **options: Any) -> Path:
+    memory = BytesIO()
+    Image.fromarray(image).save(memory, Image.registered_extensions()[path.suffix.lower()], **options)
+    put(memory.getbuffer(), path)
     return path
 
 

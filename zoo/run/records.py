@@ -59,6 +59,16 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Put a row at the end of a `.jsonl`, in place of a last line that a kill or a full disk has cut short."""
+    with path.open("ab+") as file:
+        end = file.seek(0, 2)
+        if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+
+
 def names_of(row: Mapping[str, Any]) -> set[str]:
     """Of the values in a row, without those that say when."""
     return row.keys() - {"step", "time", "epoch", KIMG}

@@ -59,6 +59,27 @@ def test_real_images_score_themselves_as_perfect(checkpoint, monkeypatch) -> Non
     assert seen["precision/pixels8"] == seen["recall/pixels8"] == seen["coverage/pixels8"] == 1
 
 
+def test_a_generator_of_copies_is_found_in_any_features(checkpoint, monkeypatch, capsys, tmp_path) -> None:
+    data = Digits(image_size=8)
+    data.setup()
+    train, held_out = data.pick("train", 1433) / 127.5 - 1, data.pick("val", 364) / 127.5 - 1
+    words = ["-c", DIGITS, "--data.image_size=8", "--metrics", "fd,fd_inf,authpct", "--features", "pixels8"]
+    told = {}
+    for name, images in (("copies", train[:364]), ("new", held_out)):
+        monkeypatch.setattr("zoo.gan.GAN.stream", lambda self, n, *, seed, rows, images=images: iter([images[rows]]))
+        assert main(["evaluate", str(checkpoint), *words, "--n", "364", "--json", str(tmp_path / name)]) == 0
+        told[name] = json.loads((tmp_path / name).read_text()) | {"said": capsys.readouterr().out}
+    copies, new = told["copies"], told["new"]
+    assert copies["n_train"] == 1433
+    assert copies["scores"]["authpct/pixels8"] == 0
+    real = copies["scores"]["authpct/pixels8_real"]
+    assert 10 < real < 60
+    assert new["scores"]["authpct/pixels8"] == new["scores"]["authpct/pixels8_real"] == real
+    assert f"Overfitting: 0.0 % of the samples are authentic, {real:.1f} % of the val images" in copies["said"]
+    assert "Overfitting" not in new["said"]
+    assert copies["scores"]["fd_inf/pixels8"] < copies["scores"]["fd/pixels8"]
+
+
 def test_splits_and_precision_do_not_depend_on_the_parts(checkpoint) -> None:
     data = Digits(image_size=8)
     data.setup()

@@ -27,6 +27,8 @@ from zoo.metrics.features import (
 from zoo.metrics.features.base import with_channels
 from zoo.metrics.features.classifier import WEIGHTS, ClassifierName
 from zoo.metrics.features.memory import remember
+from zoo.metrics.features.named import named
+from zoo.metrics.features.resizing import clean_resize
 
 CARRIED = get_args(ClassifierName)
 
@@ -289,6 +291,14 @@ class TestInceptionWithRandomWeights:
             assert torch.equal(ours, expected)
         assert extractor.name == "inception-v3-compat"
         assert extractor.fingerprint == InceptionV3(random_weights).fingerprint
+        clean = named("inception-v3-compat-clean")
+        resized = clean_resize(pixels, 299).round().byte()
+        assert torch.equal(clean(pixels).features, theirs(resized)[0])
+        assert (clean.name, clean.resize[:34]) == (
+            "inception-v3-compat-clean",
+            "three channels, antialiased bicubi",
+        )
+        assert clean.fingerprint != extractor.fingerprint
 
 
 class Counting(PixelFeatures):

@@ -61,6 +61,7 @@ ARGUMENTS = [
     zoo(f"evaluate {{gan}} {DIGITS} --n 5", "5", "at least"),
     zoo(f"evaluate {{gan}} {DIGITS} --n 100", "digits-cnn has 128 features, more than the 100 val images"),
     zoo(f"evaluate {{gan}} {DIGITS} --metrics fid --features pixels8", "in those of pixels8 it is fd"),
+    zoo(f"evaluate {{gan}} {DIGITS} --metrics authpct --split train", "held-out images beside", "not split train"),
     zoo(f"evaluate {{gan}} {DIGITS} --split x", "--split", "'x'"),
     zoo(f"evaluate {{gan}} {DIGITS} --data.rot=x", "'rot'"),
     zoo(f"evaluate {{gan}} {DIGITS} --data.seed=x", "data.seed", "int", "'x'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,19 +46,21 @@ class Evaluation:
         n: samples, at least 6.
         labels: of the data, (L,), for a conditional GAN; without them its classes are equally frequent.
         scores: of `zoo.metrics.scores.SCORES`.
+        train: all training images, which authpct needs.
         seed: of the samples.
         modes: what counts the modes of samples, where they are known.
         strict: refuse fewer images or samples than features: their covariance would be singular.
         device: where the extractor works.
 
     Raises:
-        ValueError: for fewer than 6 images or samples, an unknown score, or what `strict` refuses; when called, for a
-            generator whose images the extractor does not take.
+        ValueError: for fewer than 6 images or samples, an unknown score, authpct without `train` or of training images,
+            or what `strict` refuses; when called, for a generator whose images the extractor does not take.
     """
 
     def __init__(
         self, extractor: Extractor, images: Tensor, split: str, *, n: int, scores: Iterable[str],
-        labels: Tensor | None = None, seed: int = 0, modes: Modes | None = None, strict: bool = False,
+        labels: Tensor | None = None, train: Tensor | None = None, seed: int = 0, modes: Modes | None = None,
+        strict: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:  # fmt: skip
         if min(len(images), n) < LEAST:
@@ -66,6 +69,13 @@ class Evaluation:
         self.n, self.seed, self.split, self.modes = n, seed, split, modes
         self.extractor, self.device = extractor, device
         self.labels = None if labels is None else spread(labels, n)
+        if "authpct" in self.scores and train is None:
+            raise ValueError("authpct compares samples with all training images, which are not given here")
+        if "authpct" in self.scores and split == "train":
+            raise ValueError(
+                "authpct compares samples, and held-out images beside, with training images; not split train"
+            )
+        self.train = None if train is None else remember(extractor, train, device)
         self.real = remember(extractor, images, device)
         self.dim = self.real.features.shape[1]
         self.deficient = min(len(images), n) <= self.dim
@@ -100,7 +110,7 @@ class Evaluation:
         fake = extract(self.extractor, parts(), self.device)
         logits = None if fake.logits is None else distributed.gather_rows(fake.logits, self.n)
         fake = Features(distributed.gather_rows(fake.features, self.n), logits)
-        scores = compare(self.real, fake, self.scores, self.extractor.name)
+        scores = compare(self.real, fake, self.scores, self.extractor.name, self.train)
         if self.modes is not None:
             scores |= self.modes(distributed.gather_rows(torch.cat(kept).nan_to_num(0, 0, 0), self.n))
         if not distributed.gather_rows(torch.cat(finite).float(), self.n).all():
@@ -113,6 +123,7 @@ class Evaluation:
             "kimg": gan.kimg, "extractor": self.extractor.name, "fingerprint": self.extractor.fingerprint,
             "preprocessing": self.extractor.resize, "n_real": len(self.real.features), "n_fake": self.n,
             "split": self.split, "seed": self.seed, "ema": getattr(gan, "generator_ema", None) is not None,
+            **({} if self.train is None else {"n_train": len(self.train.features)}),
             "fewer_samples_than_features": self.deficient,
         }  # fmt: skip
 
@@ -155,6 +166,11 @@ def real_images(data: Any, split: str, n: int) -> Tensor:
         if sum(map(len, images)) >= n:
             break
     return torch.cat(images)[:n]
+
+
+def training_images(data: Any, scores: Iterable[str]) -> Tensor | None:
+    """All training images of any data module, if these scores need them."""
+    return real_images(data, "train", sys.maxsize) if "authpct" in scores else None
 
 
 def class_labels(gan: Any, data: Any, split: str) -> Tensor | None:

@@ -16,11 +16,20 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from zoo.callbacks.evaluation import LEAST, Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
+from zoo.callbacks.evaluation import (
+    LEAST,
+    Evaluation,
+    Measured,
+    class_labels,
+    own_extractor,
+    own_modes,
+    real_images,
+    training_images,
+)
 from zoo.metrics import frechet_distance
 from zoo.metrics.features import PixelFeatures, as_extractor
 from zoo.metrics.features.memory import remember
-from zoo.metrics.scores import INCEPTION, SCORES, check_scores, score_name
+from zoo.metrics.scores import INCEPTION, USUAL, check_scores, score_name
 from zoo.run.records import append_row, encode
 from zoo.run.schedule import Every
 from zoo.run.trainer import leaves_nothing, say
@@ -62,7 +71,7 @@ class Quality(Callback):
         every_kimg: thousands of real images between proxies.
         n: samples and images of a proxy, at least 6; fewer images if the set has fewer.
         full_n: those of the full measure; 0 leaves it out at the end of a ``fit``.
-        scores: of the full measure: fd, kd, is, prdc.
+        scores: of the full measure: fd, fd_inf, kd, is, prdc, authpct.
         seed: of the samples.
         best_by: what the best proxy, and with it `best.ckpt`, is chosen by: fd (the lowest), or precision, recall,
             density, coverage or modes/score (the highest; of equals the lowest fd). None is modes/score for points
@@ -88,7 +97,7 @@ class Quality(Callback):
     """
 
     def __init__(
-        self, every_kimg: float = 20, n: int = 1000, full_n: int = 10_000, scores: Sequence[str] = SCORES,
+        self, every_kimg: float = 20, n: int = 1000, full_n: int = 10_000, scores: Sequence[str] = USUAL,
         seed: int = 0, features: nn.Module | None = None, best_by: str | None = None,
     ) -> None:  # fmt: skip
         if n < LEAST:
@@ -258,6 +267,7 @@ class Quality(Callback):
         try:
             return Evaluation(
                 extractor, images, split, n=n, scores=scores, labels=class_labels(module, data, split), seed=self.seed,
+                train=training_images(data, scores),
                 modes=own_modes(data), strict=strict, device=module.device,
             )  # fmt: skip
         except ValueError as error:

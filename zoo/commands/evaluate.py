@@ -15,7 +15,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Which GAN, which scores, and of how much."""
     add_trained_gan(parser)
     parser.add_argument(
-        "--metrics", default="fd,kd,is,prdc", help="of fd, kd, is, prdc, fid, kid (default: %(default)s)"
+        "--metrics",
+        default="fd,kd,is,prdc",
+        help="of fd, fd_inf, kd, is, prdc, authpct, fid, fid_inf, kid (default: %(default)s)",
     )
     parser.add_argument("--n", type=positive, default=10_000, help="images and samples (default: %(default)s)")
     parser.add_argument("--features", default=None, help="pixels8, fashion-cnn, ... (default: what suits the data)")

@@ -10,9 +10,18 @@ import torch
 from lightning.pytorch import LightningDataModule
 from tqdm import tqdm
 
-from zoo.callbacks.evaluation import Evaluation, Measured, class_labels, own_extractor, own_modes, real_images
+from zoo.callbacks.evaluation import (
+    Evaluation,
+    Measured,
+    class_labels,
+    own_extractor,
+    own_modes,
+    real_images,
+    training_images,
+)
 from zoo.gan import GAN
 from zoo.hub.pretrained import trained
+from zoo.metrics import memorises
 from zoo.metrics.features import named
 from zoo.metrics.scores import INCEPTION
 from zoo.run.records import encode
@@ -40,7 +49,7 @@ def evaluate(
     """
     gan = trained(ref, trust=trust)
     refuse_other_images(ref, gan, data)
-    if features is None and {"fid", "kid"} & set(scores):
+    if features is None and {"fid", "fid_inf", "kid"} & set(scores):
         features = INCEPTION
     extractor = None if features is None else named(features)
     data.prepare_data()
@@ -49,7 +58,8 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     evaluation = Evaluation(
         extractor or own_extractor(data, images), images, split, n=n, scores=scores,
-        labels=class_labels(gan, data, split), seed=seed, modes=own_modes(data), strict=True, device=device,
+        labels=class_labels(gan, data, split), train=training_images(data, scores), seed=seed, modes=own_modes(data),
+        strict=True, device=device,
     )  # fmt: skip
     with tqdm(total=n, unit="sample", disable=None) as bar:
         return evaluation(gan.to(device), bar.update)
@@ -71,7 +81,24 @@ def table(measured: Measured) -> str:
         f"{facts['kimg']:g} kimg) against {facts['n_real']} {facts['split']} images, in {facts['extractor']} "
         f"({facts['fingerprint']}; {facts['preprocessing']})"
     )
-    return "\n".join([*(f"{name:{width}}  {value:.6g}" for name, value in measured.scores.items()), conditions])
+    lines = [*(f"{name:{width}}  {value:.6g}" for name, value in measured.scores.items()), conditions]
+    return "\n".join(lines + overfitting(measured))
+
+
+def overfitting(measured: Measured) -> list[str]:
+    """A line where samples lie closer to the training images than held-out images do; else none."""
+    name = next((name for name in measured.scores if name.startswith("authpct") and not name.endswith("_real")), "")
+    if not name:
+        return []
+    samples, held_out = measured.scores[name], measured.scores[f"{name}_real"]
+    facts = measured.facts
+    if not memorises(samples, held_out, facts["n_fake"], facts["n_real"]):
+        return []
+    return [
+        f"Overfitting: {samples:.1f} % of the samples are authentic, {held_out:.1f} % of the {facts['split']} images: "
+        f"samples lie closer to the {facts['n_train']} training images than new images do; add augmentation, or stop "
+        "earlier"
+    ]
 
 
 def as_json(measured: Measured) -> str:

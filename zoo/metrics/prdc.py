@@ -93,6 +93,21 @@ def _radii(x: Tensor, *ks: int) -> Tensor:
     return torch.cat([d.topk(max(ks) + 1, largest=False).values[:, list(ks)] for _, d in _distances(x, x)]).T
 
 
+def nearest(x: Tensor, y: Tensor, *, but: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The distance of each row of x (N, D) to its nearest row of y (M, D), and that row's place, both (N,).
+
+    `but` (N,) are places in y to leave out, one for each row of x.
+    """
+    distances, places = [], []
+    for rows, distance in _distances(x, y):
+        if but is not None:
+            distance[torch.arange(len(distance), device=x.device), but[rows]] = torch.inf
+        least = distance.min(1)
+        distances.append(least.values)
+        places.append(least.indices)
+    return torch.cat(distances), torch.cat(places)
+
+
 def _distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Distances of some rows of x at a time to all rows of y, and the slice of these rows.
 

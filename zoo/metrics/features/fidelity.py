@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from zoo.metrics.features.base import Extractor, Features, with_channels
+from zoo.metrics.features.resizing import clean_resize
 
+Resize = Literal["tensorflow", "clean"]
 VARIABLE = "GAN_ZOO_INCEPTION"
 INCEPTION = "inception-v3-compat"
 _LOGITS = "logits_unbiased"  # without the last layer's bias, as in all published inception scores
@@ -20,20 +22,29 @@ _LOGITS = "logits_unbiased"  # without the last layer's bias, as in all publishe
 class Fidelity(Extractor):
     """An extractor of torch-fidelity by its name, such as `vgg16`, `clip-vit-b-32` or `dinov2-vit-b-14`.
 
-    Images are rounded to uint8 and given three channels; torch-fidelity resizes them as TensorFlow 1 did.
+    Images are rounded to uint8 and given three channels; torch-fidelity resizes them as TensorFlow 1 did. With `resize`
+    "clean" they come in the network's size already, by `clean_resize`, and are rounded after it, since torch-fidelity
+    takes bytes alone; clean-fid does not round.
 
     Args:
         name: one of torch-fidelity's.
         layer: one of its; None is the one that torch-fidelity takes for FID. Another becomes part of `name`.
         weights: a file for those that can be given one, read as tensors only. None lets torch-fidelity look in its
             cache or download, which trusts those files as it does.
+        resize: "tensorflow" or "clean", which becomes part of `name`: `vgg16-clean`.
 
     Raises:
         ValueError: the name or layer is none of torch-fidelity's, torch-fidelity is not installed, or the weights
             cannot be had or do not fit.
     """
 
-    def __init__(self, name: str, layer: str | None = None, weights: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        layer: str | None = None,
+        weights: str | Path | None = None,
+        resize: Resize = "tensorflow",
+    ) -> None:
         super().__init__()
         known = _registry()
         if name not in known:
@@ -47,14 +58,25 @@ class Fidelity(Extractor):
         self.name = name if layer == default else f"{name}-{layer}"
         requested = [layer, _LOGITS] if layer == default and _LOGITS in layers else [layer]
         self.net: nn.Module = _build(kind, name, requested, weights)
-        size = getattr(kind, "INPUT_IMAGE_SIZE", "its own ")
-        self.resize = f"rounded to uint8, three channels, bilinear to {size}px as in TensorFlow 1"
+        size = getattr(kind, "INPUT_IMAGE_SIZE", None)
+        self.clean_size = size if resize == "clean" else None
+        if resize not in get_args(Resize):
+            raise ValueError(f"Fidelity: unknown resize {resize!r}, choose one of {get_args(Resize)}")
+        if resize == "clean":
+            if size is None:
+                raise ValueError(f"Fidelity: {name} has no size of its own to resize to; leave resize out")
+            self.name += "-clean"
+            self.resize = f"three channels, antialiased bicubic to {size}px as in clean-fid, then rounded to uint8"
+        else:
+            self.resize = f"rounded to uint8, three channels, bilinear to {size or 'its own '}px as in TensorFlow 1"
         self.freeze()
 
     def extract(self, images: Tensor) -> Features:
         """One pass."""
-        pixels = ((images + 1) * 127.5).round().to(torch.uint8)
-        return Features(*self.net(with_channels(pixels, 3)))
+        pixels = with_channels(((images + 1) * 127.5).round(), 3)
+        if self.clean_size is not None:
+            pixels = clean_resize(pixels, self.clean_size).round()
+        return Features(*self.net(pixels.to(torch.uint8)))
 
 
 class InceptionV3(Fidelity):
@@ -67,14 +89,17 @@ class InceptionV3(Fidelity):
     Args:
         weights: a file; None looks for it.
         layer: another than "2048" has no logits and becomes part of `name`: "64", "192" or "768".
+        resize: as of `Fidelity`; "clean" is not the FID of most papers, and its scores are called so.
 
     Raises:
         ValueError: the weights cannot be had or do not fit, or torch-fidelity is not installed.
     """
 
-    def __init__(self, weights: str | Path | None = None, layer: str | None = None) -> None:
+    def __init__(
+        self, weights: str | Path | None = None, layer: str | None = None, resize: Resize = "tensorflow"
+    ) -> None:
         _registry()
-        super().__init__(INCEPTION, layer, _find_inception(weights))
+        super().__init__(INCEPTION, layer, _find_inception(weights), resize)
 
 
 def _registry() -> dict[str, Any]:

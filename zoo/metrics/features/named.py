@@ -4,12 +4,12 @@ from typing import get_args
 
 from zoo.metrics.features.base import Extractor
 from zoo.metrics.features.classifier import Classifier, ClassifierName
-from zoo.metrics.features.fidelity import INCEPTION, Fidelity, InceptionV3
+from zoo.metrics.features.fidelity import INCEPTION, Fidelity, InceptionV3, Resize
 from zoo.metrics.features.simple import PixelFeatures, Points
 
 
 def named(name: str) -> Extractor:
-    """The extractor of that name: pixels8, points, a carried classifier, or one of torch-fidelity's.
+    """The extractor of that name: pixels8, points, a carried classifier, or one of torch-fidelity's, also with -clean.
 
     Raises ValueError for an unknown name, and where the extractor's weights cannot be had.
     """
@@ -18,10 +18,12 @@ def named(name: str) -> Extractor:
     simple = {kind.name: kind for kind in (PixelFeatures, Points)}
     if name in simple:
         return simple[name]()
-    if name == INCEPTION:
-        return InceptionV3()
+    plain = name.removesuffix("-clean")
+    resize: Resize = "tensorflow" if plain == name else "clean"
+    if plain == INCEPTION:
+        return InceptionV3(resize=resize)
     try:
-        return Fidelity(name)
+        return Fidelity(plain, resize=resize)
     except ValueError as error:
         if "unknown extractor" not in str(error):
             raise

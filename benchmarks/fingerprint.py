@@ -32,8 +32,8 @@ BATCHES = 20
 SETTINGS = "accelerator=cpu logger=false log_every_n_steps=1 enable_progress_bar=false"
 COMMON = [*(f"--trainer.{s}" for s in SETTINGS.split()), "--without=[quality,samples,diagnostics,progress]"]
 IMAGES_ONLY = (
-    "adaptive_augment ali began diff_augment ebgan few_shot mdgan progressive_growing regularized_gan vae_gan "
-    "veegan virtual_batch_norm"
+    "adaptive_augment ali began consistency diff_augment ebgan few_shot mdgan progressive_growing regularized_gan "
+    "vae_gan veegan virtual_batch_norm"
 )
 ON_TWO_RANKS = ("nsgan", "mdgan", "wgan_gp")
 

@@ -12,18 +12,16 @@ class TensorLoader:
 
     uint8 data u (N, C, H, W) comes out as u / 127.5 - 1, float32 in [-1, 1]; other data as it is.
 
-    Without `shuffle`, each pass deals all samples in their order; the last batch may be short.
+    Without `shuffle`, each pass has all samples in their order; the last batch may be short.
 
-    With `shuffle`, full batches come as an endless stream: epoch after epoch, each in an order
-    and with flips that are functions of (seed, epoch) alone, without its incomplete last batch.
-    The global random state is neither read nor moved. A pass takes `len` batches from where the
-    stream stands, so that the k-th batch of a run depends on k and not on how the run was cut
-    into passes. `state_dict` tells where the stream stands; loading it goes on with the next
-    sample of the same order, whatever the batch size or the number of ranks has become.
+    With `shuffle`, full batches are an endless stream: epoch after epoch without its incomplete last batch, order and
+    flips functions of (seed, epoch) alone. The global random state is neither read nor changed. A pass takes `len`
+    batches from the present position, so that the k-th batch of a run depends on k alone. `state_dict` is the position;
+    after loading it the stream goes on with the next sample, also at another batch size or number of ranks.
 
-    W ranks of batch_size B deal what one process of batch_size B * W deals: each of its batches is
-    cut into W equal runs, and rank r takes the r-th. The last batch of an evaluation is shared as
-    evenly as it goes, no sample twice; a rank for which nothing is left is one batch shorter.
+    W ranks of batch_size B have the batches of one process of batch_size B * W: each is cut into W equal parts, the
+    r-th for rank r. The last batch of an evaluation is shared as evenly as possible, no sample twice; a rank without
+    any is one batch shorter.
 
     Args:
         data: (N, ...).
@@ -35,7 +33,8 @@ class TensorLoader:
         rank: this process.
         world_size: number of processes W.
 
-    Raises ValueError when there is not one batch to deal.
+    Raises:
+        ValueError: the data do not fill one batch.
     """
 
     def __init__(

@@ -24,29 +24,22 @@ if TYPE_CHECKING:
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt` and `best.ckpt` into `trainer.log_dir`, each in one piece and with a checksum.
 
-    `last.ckpt` is written every `every_kimg`, at the end of the fit, and when it is cut short
-    between two batches: by an error in validation, or by Ctrl-C, SIGTERM or SIGUSR1, for which the
-    batch that is being trained is finished first (a second Ctrl-C does not wait). A batch that
-    failed half way has moved some networks and not others, so then the last one stays. So it does
-    with several ranks, who cannot agree on a checkpoint once one of them has failed.
+    `last.ckpt` is written every `every_kimg`, at the end of the fit, and when the fit stops between two batches: by an
+    error in validation, or by Ctrl-C, SIGTERM or SIGUSR1, which wait for the end of the batch (a second Ctrl-C does
+    not). It is not written after an error within a batch, which may have moved some networks only, nor after an error
+    on one of several ranks. A kill costs at most `every_kimg` and a batch. The checkpoint before it is
+    `previous.ckpt`, where the file system has hard links; on a full disk that is deleted first, and if the new one
+    still cannot be written, the fit ends with an OSError and `last.ckpt` stays.
 
-    A kill costs what came after `last.ckpt`: at most `every_kimg` and a batch. The one before it is
-    `previous.ckpt`, where the file system has hard links; it makes room before the next is written.
-    If that cannot be written, on a full disk, the fit ends with an OSError, and `last.ckpt` is what
-    it was.
+    `best.ckpt` is written as soon as :class:`Quality` has measured a new best, so that it holds the weights that were
+    measured; without a Quality there is none.
 
-    `best.ckpt` is written when :class:`Quality` measured its lowest score, on the spot, so it holds
-    the weights that were measured; without a Quality there is none. NaN is never the best.
+    A fit stopped in mid-epoch resumes there: the position kept is that after the last batch, before Lightning closes
+    the epoch. SIGTERM raises Lightning's `SIGTERMException`, SIGUSR1 `zoo.callbacks.interrupts.Requeue`; both are a
+    SystemExit of status 0, and after the second `train.py` asks SLURM to requeue the job.
 
-    A fit that was stopped in the middle of an epoch resumes there with a larger budget: the
-    position in the epoch is kept as it was after the last batch, before Lightning closed the epoch.
-
-    SIGTERM ends in Lightning's `SIGTERMException`, SIGUSR1 in `zoo.callbacks.interrupts.Requeue`,
-    both of which are a SystemExit of status 0; `train.py` then asks SLURM to requeue the job.
-
-    Lightning's own ModelCheckpoint is not used because in manual optimisation it ignores
-    `train_time_interval` and warns about state "after optimization" at every save. Nor is what it
-    writes with, which leaves a checkpoint in /tmp when it is killed.
+    Lightning's ModelCheckpoint is not used: in manual optimisation it ignores `train_time_interval` and warns at every
+    save, and its writer leaves files in /tmp when it is killed.
 
     Args:
         every_kimg: thousands of real images between writes of `last.ckpt`.

@@ -121,8 +121,9 @@ class ImageFolder(ImageData):
     def _leave_out(self, broken: Mapping[Path, str]) -> None:
         if not broken:
             return
+        what = "1 image that cannot be read is" if len(broken) == 1 else f"{len(broken)} images that cannot be read are"
         warnings.warn(
-            f"ImageFolder: {len(broken)} images that cannot be read are left out: {listed(broken)}; "
+            f"ImageFolder: {what} left out: {listed(broken)}; "
             "every run decodes all images again until these are removed",
             stacklevel=2,
         )

@@ -167,28 +167,20 @@ def test_without_the_package_it_says_how_to_get_it(
     assert line.endswith("pip install 'gan-zoo[dashboard]'")
 
 
-def test_without_credentials_there_is_a_way_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("wandb.login", lambda **options: False)
-    assert main(PLACE) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: W&B has no credentials here")
-    assert told.endswith("--dry-run FILE needs none\n")
-
-
-def test_a_server_that_refuses_costs_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_refuses_or_no_credentials_cost_one_line(monkeypatch, capsys) -> None:
     def refuse(view: wr.Report) -> None:
         raise PermissionError("\n401: user is not logged in\nRequest id")
 
-    monkeypatch.setattr("wandb.login", lambda **options: True)
     monkeypatch.setattr(wr.Report, "save", refuse)
-    assert main(PLACE) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: https://")
-    assert line.endswith(" did not take the report for local/gan-zoo: 401: user is not logged in")
+    for logged_in, begin, end in (
+        (False, "error: W&B has no credentials here", "--dry-run FILE needs none"),
+        (True, "error: https://", " did not take the report for local/gan-zoo: 401: user is not logged in"),
+    ):
+        monkeypatch.setattr("wandb.login", lambda logged_in=logged_in, **options: logged_in)
+        assert main(PLACE) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(begin)
+        assert line.endswith(end)
 
 
 def test_what_is_saved_is_what_was_shown(

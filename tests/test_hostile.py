@@ -228,21 +228,6 @@ def test_strange_names_of_tensors(folder: Path, name: str) -> None:
     refused(folder, "model.safetensors")
 
 
-def test_a_published_folder_with_links_or_code_is_refused(folder: Path, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("mine")
-    (folder / "README.md").unlink()
-    (folder / "README.md").symlink_to(secret)
-    refused(folder, "README.md", "link")
-    (folder / "README.md").unlink()
-    (folder / "README.md").write_text("x")
-    seal(folder)
-    for name in ("evil.pkl", "evil.pt", "evil.bin", "evil.npz"):
-        (folder / name).write_bytes(pickle.dumps(Payload()))
-        refused(folder, name)
-        (folder / name).unlink()
-
-
 def test_numbers_that_are_none_are_refused(folder: Path) -> None:
     forge(folder, lambda config: config["training"].update(kimg=float("nan")))
     refused(folder, "config.json", "NaN")

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.games import fit, networks, same, snapshot
-from tests.test_loss_table import make
+from tests.games import fit, make, networks, same, snapshot
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.noise import Noise
 from zoo.schedules import Linear

@@ -57,21 +57,12 @@ class ManualTraining(Described, LightningModule, ABC):
     default_g_optimizer: ClassVar[OptimizerCallable | None] = None  # for G's side, where a paper has two
 
     def __init__(
-        self,
-        *,
-        g_optimizer: OptimizerCallable | None = None,
-        d_optimizer: OptimizerCallable | None = None,
-        g_scheduler: Schedule | None = None,
-        d_scheduler: Schedule | None = None,
-        beta2_scheduler: Schedule | None = None,
-        ema_decay: float | None = None,
-        ema_half_life_kimg: float | None = None,
-        ema_scheduler: Schedule | None = None,
-        clip_norm: float | None = None,
-        compile: bool = False,
-        init_from: InitFrom | str | None = None,
-        nonfinite: Policy = "stop",
-    ) -> None:
+        self, *, g_optimizer: OptimizerCallable | None = None, d_optimizer: OptimizerCallable | None = None,
+        g_scheduler: Schedule | None = None, d_scheduler: Schedule | None = None,
+        beta2_scheduler: Schedule | None = None, ema_decay: float | None = None,
+        ema_half_life_kimg: float | None = None, ema_scheduler: Schedule | None = None, clip_norm: float | None = None,
+        compile: bool = False, init_from: InitFrom | str | None = None, nonfinite: Policy = "stop",
+    ) -> None:  # fmt: skip
         super().__init__()
         name, own = type(self).__name__, type(self)
         default, g_default = own.default_optimizer, own.default_g_optimizer or own.default_optimizer

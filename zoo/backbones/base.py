@@ -32,11 +32,7 @@ class Generator(Described, nn.Module):
     net: nn.Module
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        latent_dim: int,
-        num_classes: int | None,
-        label: GeneratorLabel = "concat",
+        self, image_shape: Sequence[int], latent_dim: int, num_classes: int | None, label: GeneratorLabel = "concat"
     ) -> None:
         super().__init__()
         check_at_least(self, 1, latent_dim=latent_dim, num_classes=num_classes)
@@ -81,12 +77,9 @@ class Discriminator(Described, nn.Module):
     trunk: nn.Module
 
     def __init__(
-        self,
-        image_shape: Sequence[int],
-        hidden_dim: int,
-        num_classes: int | None,
+        self, image_shape: Sequence[int], hidden_dim: int, num_classes: int | None,
         label: DiscriminatorLabel = "projection",
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         check_at_least(self, 1, num_classes=num_classes)
         check_choice(self, get_args(DiscriminatorLabel), label=label)

@@ -44,11 +44,7 @@ class Reader:
     """
 
     def __init__(
-        self,
-        n: int,
-        seed: int,
-        extractor: Extractor | None = None,
-        modes: Callable[[Tensor], Tensor] | None = None,
+        self, n: int, seed: int, extractor: Extractor | None = None, modes: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         self.n, self.seed, self.extractor, self.modes = n, seed, extractor, modes
         self.held_out: list[Tensor] | None = None  # images, and their labels where they have some

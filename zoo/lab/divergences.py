@@ -29,7 +29,6 @@ from zoo.lab._figures import BLACK, BLUE, GREEN, GREY, ORANGE, panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LogDensity = Callable[[Tensor], Tensor]
 Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]
 Curves = dict[str, tuple[Tensor, Tensor]]  # each distance, and its slope in μ
 

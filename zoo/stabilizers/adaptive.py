@@ -60,14 +60,9 @@ class AdaptiveAugment(Stabilizer):
     images: Tensor
 
     def __init__(
-        self,
-        groups: Sequence[str] = ("blit", "geometric", "color"),
-        p: float | None = None,
-        scheduler: Schedule | None = None,
-        target: float = 0.6,
-        speed_kimg: float = 500.0,
-        interval: int = 4,
-    ) -> None:
+        self, groups: Sequence[str] = ("blit", "geometric", "color"), p: float | None = None,
+        scheduler: Schedule | None = None, target: float = 0.6, speed_kimg: float = 500.0, interval: int = 4,
+    ) -> None:  # fmt: skip
         super().__init__()
         if isinstance(groups, str) or not set(groups) <= set(GROUPS):
             raise ValueError(f"AdaptiveAugment: groups must be a list of {', '.join(GROUPS)}, got {groups!r}")

@@ -46,16 +46,9 @@ class GradientPenalty(Stabilizer):
     """
 
     def __init__(
-        self,
-        weight: float = 10.0,
-        where: Where = "interpolates",
-        target: Target = "two_sided",
-        k: float = 1.0,
-        scale: float = 0.5,
-        scheduler: Schedule | None = None,
-        estimate: Estimate = "exact",
-        step: float = 0.01,
-    ) -> None:
+        self, weight: float = 10.0, where: Where = "interpolates", target: Target = "two_sided", k: float = 1.0,
+        scale: float = 0.5, scheduler: Schedule | None = None, estimate: Estimate = "exact", step: float = 0.01,
+    ) -> None:  # fmt: skip
         super().__init__()
         if where not in WHERE:
             raise ValueError(f"GradientPenalty: unknown where {where!r}; choose from {', '.join(WHERE)}")

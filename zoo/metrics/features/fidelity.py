@@ -39,11 +39,7 @@ class Fidelity(Extractor):
     """
 
     def __init__(
-        self,
-        name: str,
-        layer: str | None = None,
-        weights: str | Path | None = None,
-        resize: Resize = "tensorflow",
+        self, name: str, layer: str | None = None, weights: str | Path | None = None, resize: Resize = "tensorflow"
     ) -> None:
         super().__init__()
         known = _registry()

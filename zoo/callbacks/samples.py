@@ -88,7 +88,7 @@ class Samples(Callback):
         if torch.isnan(samples).any():
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
-        drawn = picture(samples, columns, data, None if data is None else _landscape(gan))
+        drawn = picture(samples, columns, data, None if data is None else landscape(gan))
         path = write_png(drawn, self._path(gan))
         log_picture(trainer.loggers, "samples/grid", drawn, gan.kimg)
         if in_notebook():
@@ -97,7 +97,7 @@ class Samples(Callback):
             self._shown.update(shown.Image(str(path)))
 
 
-def _landscape(gan: GAN) -> Tensor | None:
+def landscape(gan: GAN) -> Tensor | None:
     """D's score at each cell of a picture of points; None for a D that takes more than points, and for NaN."""
     net = gan.discriminators()[0]
     if not isinstance(net, Discriminator) or net.image_shape != (2,) or net.num_classes is not None:

@@ -125,6 +125,12 @@ def test_wgan_gp_is_read_in_four_files() -> None:
     assert sum(lengths.values()) <= 460, lengths
 
 
+def test_no_test_imports_from_another_test_file() -> None:
+    """What several need has a file of its own: games, fits, processes, bundles, ..."""
+    for path in ROOT.glob("tests/**/*.py"):
+        assert not any(name.rpartition(".")[2].startswith("test_") for name in imports(path)), path
+
+
 def test_the_root_is_the_core() -> None:
     files = sorted(path.name for path in (ROOT / "zoo").glob("*.py"))
     assert len(files) <= 11, files

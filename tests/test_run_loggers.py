@@ -301,7 +301,7 @@ def test_a_key_that_does_not_work_is_offline_with_one_line(cases: dict[str, Case
     assert line.startswith(because)
     assert line.endswith("logging offline, send it later with `wandb sync`")
     assert len(cases[name].rows("a")) == 12
-    assert run["seconds"] < 3 + 15
+    assert run["seconds"] < cases["no key"].runs[0]["seconds"] + 3 + 15
 
 
 # W&B's server fails in the middle of a run: training goes on at full speed, all is on the disk, it is said once.

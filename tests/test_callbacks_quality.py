@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from zoo.callbacks import stopping
 from zoo.callbacks.evaluation import Evaluation
 from zoo.callbacks.quality import Quality
 from zoo.metrics import frechet_distance
@@ -313,6 +314,17 @@ def test_of_points_with_modes_good_samples_count_first(best_by: str | None, best
     assert "modes 1 of 8  good samples 25%" in capsys.readouterr().err  # 50 of 200, all on one
     assert "modes 1 of 8, good samples 25%, best " in quality.summary()
     assert ("best by modes/score 0.03125 at 0.08 kimg" in quality.summary()) == (best_by != "fd")  # 1/4 · 1/8
+
+
+def test_the_zoos_early_stopping_follows_best_by() -> None:
+    data, stop = StubData(2), stopping.EarlyStopping(patience=2)
+    data.centres, data.sigma = RING, 0.02
+    gan = StubGAN(RING[:2].repeat(20, 1))
+    fit(gan, data, Quality(every_kimg=0.016), stop)
+    assert gan.steps == 3  # the first sets the mark, two are not better
+    assert stop.reason.startswith(
+        "modes/score did not rise above 0.25 in 2 measurements"
+    )  # all good, on two of 8 modes
 
 
 def test_early_stopping_sees_it_from_the_first_epoch() -> None:

@@ -312,3 +312,18 @@ def test_seeds_are_pooled_where_all_have_values() -> None:
 
 def test_labels_do_not_overlap() -> None:
     assert spread_out([50, 51, 10, 52], 10, 0, 60) == [40, 50, 10, 60]
+
+
+def test_on_points_with_modes_these_order_the_variants(tmp_path: Path) -> None:
+    for name, fd, modes in (("a", 1.0, 0.1), ("b", 9.0, 0.7)):
+        folder = write_run(tmp_path / name, variant=name, dataset="ring", fd=[fd])
+        for file in ("metrics.jsonl", "scores.jsonl"):
+            row = json.loads((folder / file).read_text())
+            row.get("scores", row)["modes/score"] = modes
+            (folder / file).write_text(json.dumps(row) + "\n")
+    [section] = compare([tmp_path]).sections
+    assert [measure.key for measure in section.headlines] == ["modes/score"]
+    assert [variant.label for variant in section.variants] == ["b", "a"]
+    write_run(tmp_path / "c", variant="c", dataset="ring", fd=[5.0])  # of a run before there was such a score
+    [section] = compare([tmp_path]).sections
+    assert [variant.label for variant in section.variants] == ["a", "c", "b"]

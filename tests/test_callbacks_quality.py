@@ -350,6 +350,15 @@ def test_validate_and_test_return_the_values_and_leave_the_best_alone(capsys) ->
     assert values["full/fd/pixels8"] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_full_measure_finds_copies_of_training_images() -> None:
+    data = StubData(1, 8, 8)
+    copies = StubGAN(data.train_set.tensors[0])
+    (values,) = trainer(Quality(scores=["fd_inf", "authpct"])).validate(copies, datamodule=data, verbose=False)
+    assert values["full/authpct/pixels8"] == 0
+    assert 5 < values["full/authpct/pixels8_real"] < 95
+    assert "full/fd_inf/pixels8" in values
+
+
 def test_a_full_measure_ends_a_run_as_long_as_itself() -> None:
     data = StubData(1, 8, 8)
     run = fit(StubGAN(data.held_out + 0.5), data, Quality(full_n=160))
@@ -430,7 +439,9 @@ def test_training_is_bit_for_bit_the_same() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="n must be at least 6, got 5"):
         Quality(n=5)
-    with pytest.raises(ValueError, match="unknown score 'fdd', choose from fd, kd, is, prdc, fid and kid"):
+    with pytest.raises(
+        ValueError, match="unknown score 'fdd', choose from fd, fd_inf, kd, is, prdc, authpct, fid, fid_inf and kid"
+    ):
         Quality(scores=["fdd"])
     with pytest.raises(ValueError, match="'fid' is not one of fd, precision"):
         Quality(best_by="fid")

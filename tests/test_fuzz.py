@@ -11,19 +11,24 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import zoo
 from tests.bundles import seal
+from tests.compare_runs import FACTS, write_run
 from tests.corpus.checkpoints import whole
 from zoo.benchmark.file import read as read_benchmark
 from zoo.benchmark.resolve import FitOnly
 from zoo.cli.configs import check_files, read_file
 from zoo.cli.main import ROOT, main
+from zoo.compare import compare, html
+from zoo.compare.numbers import as_json
 from zoo.hub import bundle
 from zoo.run.records import read_metrics, read_record
 
@@ -236,6 +241,49 @@ def test_any_head_of_safetensors(folder: Path, source: Path, head: Any) -> None:
     (copy / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
     seal(copy)
     one_line(lambda: bundle.read(copy))
+
+
+ROWS = [{"step": 0, "time": 1.0, "fd/digits-cnn": 3.0, "loss/d": 1.0, "progress/kimg": 0.0}] * 2
+SCORES = [{"kimg": 0.0, **FACTS, "scores": {"fd/digits-cnn": 3.0}}]
+RECORD = {
+    "variant": "nsgan", "dataset": "digits", "seed": 0, "status": "finished", "error": None, "device": "cpu",
+    "started": "2026-01-01T00:00:00+00:00", "git": {"commit": "0123456789", "dirty": True},
+    "diagnosis": [{"name": "mode collapse", "kimg": 3.0, "evidence": "x", "advice": "y"}],
+    "result": {"kimg": 20.0, "steps": 1, "seconds": 2.0, "score": None, "metrics": {}, "checkpoints": []},
+}  # fmt: skip
+
+
+def lines(rows: Any) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in (rows if isinstance(rows, list) else [rows])).encode()
+
+
+def png() -> bytes:
+    memory = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(memory, "PNG")
+    return memory.getvalue()
+
+
+def of_a_run() -> st.SearchStrategy[tuple[str, bytes]]:
+    whole = {"run.json": lines(RECORD), "metrics.jsonl": lines(ROWS), "scores.jsonl": lines(SCORES)}
+    trees = {"run.json": RECORD, "metrics.jsonl": ROWS, "scores.jsonl": SCORES}
+    picture = "samples/000020.000.png"
+    return st.one_of(
+        *(st.tuples(st.just(name), mutants(tree).map(lines)) for name, tree in trees.items()),
+        *(st.tuples(st.just(name), damaged(content)) for name, content in {**whole, picture: png()}.items()),
+    )
+
+
+@profiles(of_a_run(), FEW)
+def test_any_file_of_a_run_leaves_the_page_of_the_others(folder: Path, source: Path, told: tuple[str, bytes]) -> None:
+    name, content = told
+    for run in ("good", "bad"):
+        shutil.rmtree(folder / run, ignore_errors=True)
+        write_run(folder / run, fd=[3.0, 2.0], pathologies=RECORD["diagnosis"], picture=np.zeros((8, 8, 3), np.uint8))
+    (folder / "bad" / name).write_bytes(content)
+    comparison = compare([folder])
+    assert "good" in {run.folder.name for run in comparison.runs}
+    assert len(html(comparison)) < 10**6
+    json.dumps(as_json(comparison), allow_nan=False)
 
 
 def test_all_that_took_little_memory() -> None:

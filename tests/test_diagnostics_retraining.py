@@ -12,13 +12,22 @@ from tests.fits import SMALL
 from tests.fits import fit as run
 from tests.games import fit, networks, points, same, snapshot
 from zoo.__main__ import main
-from zoo.backbones import Encoder, MLPDiscriminator, MLPGenerator
+from zoo.backbones import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    Encoder,
+    GrowingDiscriminator,
+    GrowingGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+)  # fmt: skip
 from zoo.callbacks import Diagnostics
 from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
 from zoo.diagnostics.frozen_generator import Retrained, fresh, retrain
 from zoo.run.loggers import MetricsLog
-from zoo.stabilizers import InstanceNoise, SpectralNorm
+from zoo.stabilizers import InstanceNoise, MinibatchDiscrimination, SpectralNorm, VirtualBatchNorm
+from zoo.stabilizers.base import Stabilizer
 from zoo.variants.began import BEGAN
 from zoo.variants.mdgan import MDGAN
 from zoo.variants.minimax import MinimaxGAN
@@ -142,6 +151,33 @@ def test_a_fresh_network_is_he_scaled_and_unbiased() -> None:
     assert net[2].weight.std().item() == pytest.approx((2 / 1.04 / 450) ** 0.5, rel=0.02)
     assert net[0].bias.abs().max() == net[2].bias.abs().max() == net[1].running_mean.abs().max() == 0
     assert torch.equal(net[1].weight, torch.ones(300))
+
+
+@pytest.mark.parametrize(
+    ("net", "stabilizer"),
+    [
+        (DCGANDiscriminator((1, 16, 16), width=4), SpectralNorm()),
+        (DCGANDiscriminator((1, 16, 16), width=4, num_classes=3), SpectralNorm()),
+        (DCGANDiscriminator((1, 16, 16), width=4), MinibatchDiscrimination(kernels=3)),
+        (DCGANDiscriminator((1, 16, 16), width=4, norm="batch"), VirtualBatchNorm()),
+        (GrowingDiscriminator((1, 16, 16), width=4), None),
+    ],
+)
+def test_a_fresh_network_keeps_no_parameter(net: nn.Module, stabilizer: Stabilizer | None) -> None:
+    """Nor does spectral norm apply another norm than 1."""
+    classes = getattr(net, "num_classes", None)
+    make = GrowingGenerator if isinstance(net, GrowingDiscriminator) else DCGANGenerator
+    NSGAN(make((1, 16, 16), 4, width=4, num_classes=classes), net, stabilizers=[stabilizer] if stabilizer else None)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(7.0)
+    before = {name: parameter.clone() for name, parameter in net.named_parameters()}
+    fresh(net)
+    assert [name for name, parameter in net.named_parameters() if (parameter == before[name]).any()] == []
+    if isinstance(stabilizer, SpectralNorm):
+        applied = [module.weight.flatten(1) for module in net.modules() if hasattr(module, "parametrizations")]
+        norms = [float(torch.linalg.matrix_norm(weight.detach(), 2)) for weight in applied]
+        assert norms == pytest.approx([1.0] * len(norms), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,13 @@ class EqualConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, size: int, padding: int = 0, gain: float = math.sqrt(2)) -> None:
         super().__init__(inputs, outputs, size, padding=padding)
+        self.scale = gain / math.sqrt(inputs * size * size)
+
+    def reset_parameters(self) -> None:
+        """N(0, 1), and biases of 0."""
+        super().reset_parameters()
         nn.init.normal_(self.weight)
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
-        self.scale = gain / math.sqrt(inputs * size * size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (N, C, H, W)."""

@@ -61,6 +61,10 @@ class SelfAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
         self.gamma = nn.Parameter(torch.zeros(()))
 
+    def reset_parameters(self) -> None:
+        """Pass x on as it is; the layers have their own."""
+        nn.init.zeros_(self.gamma)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map x (N, C, H, W), H and W at least 2, to the same shape."""
         query = self.query(x).flatten(2)  # (N, C/8, HW)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from zoo.diagnostics.reader import gradients_by_layer, last_turns, parts, play_last_turns, ranking
 from zoo.noise import Noise
@@ -27,6 +28,8 @@ from zoo.types import Data
 if TYPE_CHECKING:
     from zoo.gan import GAN
 
+_OF_TORCH = (nn.Linear.reset_parameters, nn.Conv2d.reset_parameters)
+_ITERATIONS = 15  # as torch's spectral norm begins
 STEPS, RATE = 300, 1e-3
 SURE = 0.01  # an error below this is as good as none
 LOST = 10.0  # a gradient that many times smaller has gone
@@ -120,12 +123,42 @@ def fresh(net: nn.Module) -> None:
     What is neither linear nor a convolution gets what its own `reset_parameters` gives.
     """
     for module in net.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, a=0.2)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif callable(reset := getattr(module, "reset_parameters", None)):
-            reset()
+        if parametrize.is_parametrized(module):
+            _fresh_parametrized(module)
+        else:
+            _fresh_layer(module)
+
+
+def _is_he(module: nn.Module) -> bool:
+    kinds = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+    return kinds and getattr(type(module), "reset_parameters", None) in _OF_TORCH
+
+
+def _fresh_layer(module: Any) -> None:
+    if _is_he(module):
+        nn.init.kaiming_normal_(module.weight, a=0.2)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif callable(reset := getattr(module, "reset_parameters", None)):
+        reset()
+
+
+@torch.no_grad()
+def _fresh_parametrized(module: Any) -> None:
+    """What spectral norm divides is drawn anew, and so are the vectors of its power iteration."""
+    for name in module.parametrizations:
+        drawn = torch.empty_like(getattr(module, name))
+        setattr(module, name, nn.init.kaiming_normal_(drawn, a=0.2) if _is_he(module) else nn.init.normal_(drawn))
+    if getattr(module, "bias", None) is not None:
+        module.bias.zero_()
+    for vector in module.parametrizations.buffers():
+        vector.copy_(nn.functional.normalize(torch.randn_like(vector), dim=0))
+    was = module.training
+    module.train()
+    for _ in range(_ITERATIONS):
+        for name in module.parametrizations:
+            getattr(module, name)
+    module.train(was)
 
 
 def _play(game: GAN, held: Data, dealt: Sequence[Data], steps: int, rate: float) -> Retrained:

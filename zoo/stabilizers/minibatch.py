@@ -26,8 +26,14 @@ class Closeness(nn.Module):
 
     def __init__(self, in_features: int, kernels: int = 100, dims: int = 5) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(in_features, kernels * dims) / in_features**0.5)
+        self.weight = nn.Parameter(torch.empty(in_features, kernels * dims))
         self.kernels, self.dims = kernels, dims
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """N(0, 1/in_features)."""
+        with torch.no_grad():
+            self.weight.copy_(torch.randn_like(self.weight) / len(self.weight) ** 0.5)
 
     def forward(self, f: Tensor) -> Tensor:
         """How close each image is to the others, (N, kernels)."""

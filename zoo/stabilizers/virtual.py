@@ -123,6 +123,11 @@ class VirtualNorm(nn.Module):
         self.weight, self.bias = norm.weight, norm.bias
         self.eps, self.size = norm.eps, size
 
+    def reset_parameters(self) -> None:
+        """A gain of 1 and a bias of 0."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, normalised per channel; in float32 at least."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(*x.shape[:2], -1)

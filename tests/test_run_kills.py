@@ -177,6 +177,64 @@ def test_all_ranks_stop_after_the_same_batch(launcher: str, number: signal.Signa
     assert game["steps"] % 10 == 0
 
 
+MOMENTS = ("batch", "save", "evaluation", "end of an epoch")
+LISTEN = [w for w in TINY if not str(w).startswith("--trainer.callbacks")]
+
+
+def told(number: signal.Signals, moment: str, tmp_path: Path) -> tuple[list[str], dict[str, str], Path]:
+    """The words and variables of a fit that `tests.told` stops, and where its output goes."""
+    words = [*LISTEN, "--trainer.callbacks+=tests.told.Told", f"--trainer.default_root_dir={tmp_path / 'runs'}"]
+    words += ["--checkpoints.every_kimg=0.08", "--quality.every_kimg=0.16", "--quality.n=64"]
+    return list(map(str, words)), {"TOLD": f"{number.value} {moment}"}, tmp_path / "output"
+
+
+def check_stopped(root: Path, output: Path, moment: str, every: int) -> None:
+    """All is saved after one batch, soon after the signal."""
+    folder, text = folder_of(root), output.read_text()
+    record, game = json.loads((folder / "run.json").read_text()), files.read(folder / "last.ckpt")["game"]
+    assert f"told in the {moment}" in text
+    assert (record["status"], record["result"]["steps"]) == ("interrupted", game["steps"]), text
+    assert read_metrics(folder / "metrics.jsonl")[-1]["progress/kimg"] == game["images"] / 1000
+    assert game["steps"] % every == 0
+    assert game["steps"] <= 60
+    assert not parts(folder)
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
+def test_a_signal_at_any_moment_saves(number: signal.Signals, moment: str, tmp_path: Path, victims: Victims) -> None:
+    words, environment, output = told(number, moment, tmp_path)
+    status = victims.wait(victims.start(*words, output=output, env=environment))
+    assert (status != 0) == (number == signal.SIGINT), output.read_text()
+    check_stopped(tmp_path / "runs", output, moment, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_signal_at_any_moment_stops_all_ranks(
+    launcher: str, number: signal.Signals, moment: str, tmp_path: Path
+) -> None:
+    """Rank 0 is told, and Ctrl-C reaches all processes of the terminal."""
+    words, environment, output = told(number, moment, tmp_path)
+    command = [sys.executable, *LAUNCHERS[launcher][0], "train.py", *words, *RANKS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    with output.open("w") as said:
+        job = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, env=environment, start_new_session=True)
+    try:
+        status = job.wait(timeout=600)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+    assert (status != 0) == (number == signal.SIGINT), output.read_text()
+    check_stopped(tmp_path / "runs", output, moment, 10)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, with room for a few checkpoints."""

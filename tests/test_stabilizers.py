@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.games import fit, networks, points, same, score, snapshot
-from zoo.backbones import Autoencoder, DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
+from zoo.backbones import (
+    Autoencoder,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    GrowingDiscriminator,
+    GrowingGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+)
 from zoo.dynamics import Unrolled
 from zoo.gan import GAN
 from zoo.noise import Noise
@@ -23,6 +31,7 @@ from zoo.stabilizers import (
     MinibatchDiscrimination,
     SpectralNorm,
     VirtualBatchNorm,
+    WeightClip,
     WeightPenalty,
 )
 from zoo.stabilizers.minibatch import Closeness
@@ -396,3 +405,11 @@ def test_layers_need_an_activation_to_stand_behind() -> None:
     for remedy in (LayerNoise(), Dropout()):
         with pytest.raises(ValueError, match=f"{type(remedy).__name__} goes behind the activations of D"):
             NSGAN(MLPGenerator((2,), width=4), MLPDiscriminator((2,), depth=0), stabilizers=[remedy])
+
+
+@pytest.mark.parametrize("stabilizer", [SpectralNorm(), WeightClip()])
+def test_weights_that_are_scaled_in_use_are_not_bounded(stabilizer) -> None:
+    """Their norm in use was 0.02 where 1 was meant."""
+    networks = GrowingGenerator((1, 16, 16), 4, width=4), GrowingDiscriminator((1, 16, 16), width=4)
+    with pytest.raises(ValueError, match=r"NSGAN: .* bounds the weights, and GrowingDiscriminator multiplies them"):
+        NSGAN(*networks, stabilizers=[stabilizer])

@@ -29,10 +29,21 @@ class SpectralNorm(Stabilizer):
 
     def prepare(self, gan: Game) -> None:
         """Parametrise the weights of every linear, convolutional and embedding layer of D."""
+        _refuse_scaled(gan, "SpectralNorm")
         layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Embedding)
         for module in [module for net in gan.discriminators() for module in net.modules()]:
             if isinstance(module, layers):
                 spectral_norm(module, n_power_iterations=self.n_power_iterations)
+
+
+def _refuse_scaled(gan: Game, name: str) -> None:
+    """ValueError for layers that multiply their weights by a constant in use, as growing networks do."""
+    for net in gan.discriminators():
+        if any(isinstance(getattr(module, "scale", None), float) for module in net.modules()):
+            raise ValueError(
+                f"{type(gan).__name__}: {name} bounds the weights, and {type(net).__name__} multiplies them, "
+                "so that they are next to 0; choose another discriminator, or leave it out"
+            )
 
 
 class WeightClip(Stabilizer):
@@ -53,6 +64,7 @@ class WeightClip(Stabilizer):
 
     def prepare(self, gan: Game) -> None:
         """Refuse spectral norm, which would undo the box."""
+        _refuse_scaled(gan, "WeightClip")
         if any(isinstance(stabilizer, SpectralNorm) for stabilizer in gan.stabilizers):
             raise ValueError(
                 f"{type(gan).__name__}: WeightClip bounds the weights and SpectralNorm scales them afterwards, so that "

@@ -112,7 +112,7 @@ class Plain:
         self.move(F.softplus(-self.d(real)[0]).mean() + F.softplus(self.d(rebuilt)[0]).mean(), "discriminator")
         rebuilt = self.g(e(real))
         adversarial = F.softplus(-self.d(rebuilt)[0]).mean()
-        self.move(F.mse_loss(rebuilt, real) + 0.01 * adversarial, "generator", "encoder")
+        self.move((rebuilt - real).square().flatten(1).sum(1).mean() + 0.01 * adversarial, "generator", "encoder")
         with torch.no_grad():
             rebuilt, fake = self.g(e(real)), self.fake(real)
         self.move(F.softplus(-d2(rebuilt)[0]).mean() + F.softplus(d2(fake)[0]).mean(), "diffusion_discriminator")

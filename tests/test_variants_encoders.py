@@ -6,7 +6,6 @@ from math import log
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.encoders import Logit, Matrix, encoder, gradients, mdgan, terms_of
@@ -269,11 +268,18 @@ def test_the_manifold_step_moves_generator_and_encoder_on_one_loss() -> None:
     x = torch.randn(5, 2, dtype=torch.float64)
     found = total(terms_of(gan, "g1", x))
     rebuilt = gan.generator(gan.encoder(x))
-    loss = F.mse_loss(rebuilt, x) - 0.3 * gan.discriminator(rebuilt)[0].sigmoid().log().mean()
+    loss = (rebuilt - x).square().sum() / 5 - 0.3 * gan.discriminator(rebuilt)[0].sigmoid().log().mean()
     assert found.item() == pytest.approx(loss.item())
     for net in (gan.generator, gan.encoder):
         for mine, theirs in zip(gradients(loss, net), gradients(found, net), strict=True):
             torch.testing.assert_close(theirs, mine)
+
+
+def test_the_manifold_step_sums_over_pixels() -> None:
+    """G(z) = z and E(x) = x/2: E‖x - x/2‖² of (1, 2) and (3, 4) is (5/4 + 25/4) / 2."""
+    gan = MDGAN(Matrix(), Logit(0.0, 0.0), Logit(0.0, 0.0), Matrix(0.5), weight=0.0)
+    terms = terms_of(gan, "g1", torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert terms["reconstruction"].item() == pytest.approx(3.75)
 
 
 def test_a_penalty_is_paid_by_each_discriminator_for_itself() -> None:

@@ -19,6 +19,7 @@ from zoo.nonfinite import EVERY, POLICIES, Monitor, Policy, masked, overflowed
 from zoo.optim import Adam
 from zoo.schedules import Schedule
 from zoo.support.average import Average
+from zoo.support.batches import check_batch
 from zoo.support.checks import check_optimizer, check_schedule
 from zoo.support.described import Described
 from zoo.support.freezing import Buffers, freeze, frozen, running_statistics
@@ -271,6 +272,7 @@ class ManualTraining(Described, LightningModule, ABC):
 
         A resumed optimiser keeps its moments, and takes its present settings in place of the saved ones.
         """
+        self._seen = False
         for optimizer, settings in zip(self.trainer.optimizers, self._settings, strict=True):
             for group, present in zip(optimizer.param_groups, settings, strict=True):
                 group.update(present)
@@ -283,6 +285,12 @@ class ManualTraining(Described, LightningModule, ABC):
         if self._resumed is not None:
             self._resume(self._resumed)
             self._resumed = None
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Look at the first batch of a fit."""
+        if not self._seen:
+            check_batch(batch, getattr(self.generator, "num_classes", None))
+            self._seen = True
 
     def _resume(self, saved: dict[str, Any]) -> None:
         """Restore the log's values, D's scores and, on as many ranks, the global generators."""

@@ -27,9 +27,11 @@ class MDGAN(EncoderGAN):
     one optimiser for both of its moves, and its EMA follows both. Stabilizers act in every turn and see x̃ as the fakes
     of the manifold step and as the data of the diffusion step; in G's manifold turn their terms are weighed by λ too.
 
-    Deviations: the paper was not re-read; λ = 0.01 and the four steps are as remembered, and whether its G has one
-    optimiser or two is not known. ‖x - x̃‖² is a mean over pixels, so that λ means the same at any size. The default is
-    Adam as in DCGAN (Radford et al. 2016).
+    ‖x - x̃‖² is a sum over pixels. G's one Adam scales its step by the larger of its two gradients: with a mean, the
+    reconstruction hardly moves G on images, and its samples stay noise.
+
+    Deviations: λ = 0.01 and the four steps are as remembered, and whether the paper's G has one optimiser or two is not
+    known. The default is Adam as in DCGAN (Radford et al. 2016).
 
     Args:
         discriminator: D1, tells data from reconstructions.
@@ -39,7 +41,7 @@ class MDGAN(EncoderGAN):
         kwargs: the rest of `GAN`.
 
     Logs:
-        loss/g1/reconstruction: ‖x - x̃‖², a mean over pixels.
+        loss/g1/reconstruction: E‖x - x̃‖², a sum over pixels and a mean over images.
         loss/g1/adversarial: -λ E log D1(x̃).
 
     Raises:
@@ -108,7 +110,7 @@ class MDGAN(EncoderGAN):
         batch = replace(batch, fake=self.rebuild(batch))
         terms = self.g_turn(self.bind(batch), batch, "g1")
         return {
-            "reconstruction": F.mse_loss(batch.fake, batch.real),
+            "reconstruction": (batch.real - batch.fake).square().flatten(1).sum(1).mean(),
             **{name: self.weight * term for name, term in terms.items()},
         }
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.games import fit, make, networks
+from tests.games import fit, make, networks, points
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.noise import Noise
 from zoo.schedules import Linear
-from zoo.stabilizers import AdaptiveAugment, GradientPenalty
+from zoo.stabilizers import R1, AdaptiveAugment, GradientPenalty
 from zoo.stabilizers.adaptive import geometry
-from zoo.types import Output, Turn
+from zoo.types import Batch, Output, Role, Turn
 from zoo.variants import variants
 from zoo.variants.hinge_gan import HingeGAN
 from zoo.variants.lsgan import LSGAN
@@ -262,3 +262,18 @@ def test_refusals() -> None:
     centred = LSGAN(*networks(), a=-1.0, b=1.0, c=0.0)
     AdaptiveAugment().begin(centred)
     AdaptiveAugment().begin(HingeGAN(*networks()))
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(None, 0.0002 * 8 * 16 / 4), (0.5, 0.5)])
+def test_the_heuristic_gamma_of_r1(gamma: float | None, expected: float) -> None:
+    """0.0002 times an image's pixels over a batch's images; the gradient of 3 Σ x has the square 9 · 3 · 8 · 16."""
+    real = torch.randn(4, 3, 8, 16)
+
+    def critic(x: Tensor, role: Role) -> Output:
+        return Output(3 * x.flatten(1).sum(1), {})
+
+    batch = Batch(real, None, real[:, :0], real, Noise(0))
+    terms = R1(gamma).d_terms(critic, batch, critic(real, "real"), critic(real, "fake"))
+    assert terms["gradient_penalty"].item() == pytest.approx(expected / 2 * 9 * 3 * 8 * 16)
+    with pytest.raises(ValueError, match="R1: the heuristic for gamma is of images, and the data are points"):
+        fit(NSGAN(*networks(), stabilizers=[R1()]), points(1))

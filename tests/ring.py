@@ -32,7 +32,7 @@ class Run(NamedTuple):
     seconds: float
 
     def __str__(self) -> str:
-        covered, populated, good, kl = self.modes
+        covered, populated, good, kl, _ = self.modes
         return (
             f"seed {self.seed}: {covered} modes, {populated} with 20 or more, {good:.3f} of high quality, KL {kl:.3f}"
             f" ({self.steps} steps, D has {self.parameters} parameters, {self.seconds:.0f} s)"

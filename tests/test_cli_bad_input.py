@@ -25,7 +25,7 @@ IN_PROCESSES = [
     checkpoints.CASES[7],
     *(pytest.param(case, marks=pytest.mark.slow) for case in (
         configurations.FILES[5], configurations.FILES[3], configurations.SECTIONS[12], configurations.OPTIONS[0],
-        images.CASES[-1], images.CASES[14], checkpoints.CASES[0], commands.ARGUMENTS[7],
+        images.CASES[-1], images.CASES[14], checkpoints.CASES[0], commands.ARGUMENTS[6],
         commands.RUNS[3], *configurations.GUESSES[2:],
     )),
     *configurations.GUESSES[:2],

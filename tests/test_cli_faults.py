@@ -67,7 +67,7 @@ def test_a_disk_that_was_full_from_the_start_has_nothing_to_go_on_from(tmp_path,
     assert stopped.value.code == 1
     line = last_line(capsys.readouterr().err)
     assert line.startswith(f"error: {tmp_path}/nsgan-")
-    assert line.endswith("/run.json: Disk quota exceeded; nothing was saved yet")
+    assert line.endswith("/config.yaml: Disk quota exceeded; nothing was saved yet")
     assert not list(tmp_path.iterdir())
 
 

@@ -133,14 +133,14 @@ def test_a_mode_is_populated_by_20_samples_within_three_sigma() -> None:
 )
 def test_since_when_a_game_has_settled(modes: list[int], since: int | None) -> None:
     """30 checks of 3,000 batches, a check every 100."""
-    course = mode_collapse.Course(3000, [], [ModeCoverage(n, n, 1.0, 0.0) for n in modes], set())
+    course = mode_collapse.Course(3000, [], [ModeCoverage(n, n, 1.0, 0.0, 1.0) for n in modes], set())
     assert mode_collapse.settled(course) == since
 
 
 def courses(modes: dict[str, int], good: float) -> dict[str, mode_collapse.Course]:
     """Games with so many modes at the end, 0 for others."""
     shown = {**mode_collapse.PLAIN, **mode_collapse.REMEDIES}
-    ends = {name: ModeCoverage(8, modes.get(name, 0), good, 0.0) for name in shown.values()}
+    ends = {name: ModeCoverage(8, modes.get(name, 0), good, 0.0, good) for name in shown.values()}
     return {name: mode_collapse.Course(120, [], [end] * 30, set()) for name, end in ends.items()}
 
 
@@ -162,7 +162,7 @@ def test_the_saved_numbers_give_the_saved_finding() -> None:
     numbers, played = saved["numbers"], {}
     for name in {**mode_collapse.PLAIN, **mode_collapse.REMEDIES}.values():
         good = numbers[f"{name}: share of good samples at the end"]
-        coverage = [ModeCoverage(8, int(n), good, 0.0) for n in numbers[f"{name}: modes at 30 checks, of 8"]]
+        coverage = [ModeCoverage(8, int(n), good, 0.0, good) for n in numbers[f"{name}: modes at 30 checks, of 8"]]
         visited = set(range(int(numbers[f"{name}: different modes over these"])))
         played[name] = mode_collapse.Course(int(numbers[f"{name}: batches"]), [], coverage, visited)
     assert mode_collapse._finding(played) == saved["finding"]

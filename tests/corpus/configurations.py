@@ -109,7 +109,12 @@ OPTIONS = [
     fit("--model.dynamics.d_steps=0", "Alternating", "d_steps", "at least 1"),
     fit("--model.generator.width=0", "DCGANGenerator", "width is 0"),
     fit("--model.generator.num_classes=10", "num_classes is 10 for the generator and None"),
-    fit("-c {zoo}/configs/wgan_gp.yaml --model.discriminator.norm=batch", "WGANGP", "batch norm", "norm: layer"),
+    fit(
+        "-c {zoo}/configs/wgan_gp.yaml --model.discriminator.norm=batch --data.image_size=16",
+        "WGANGP",
+        "batch norm",
+        "norm: layer",
+    ),
     fit("--trainer.gradient_clip_val=1", "gradient_clip_val", "clip_norm"),
     fit("--trainer.logger=true", "trainer.logger"),
     fit("--trainer=3", "trainer", "3"),

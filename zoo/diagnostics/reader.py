@@ -121,6 +121,7 @@ class Reader:
 
         rows = torch.arange(len(real)) % len(self.held_out[0])
         x, y, *_ = *(part[rows].to(gan.device) for part in self.held_out), None
+        x = x.to(real.dtype)
         with evaluating(gan):
             training, held_out, fake = mean(real, labels, "real"), mean(x, y, "real"), mean(real, labels, "fake")
         gap = training - held_out

@@ -71,6 +71,7 @@ def test_the_canaries_sing_without_the_mute(armed, tmp_path: Path, monkeypatch) 
 
 def test_an_error_holds_no_credentials(armed, tmp_path: Path) -> None:
     from lightning.pytorch import Trainer
+    from torch.utils.data import DataLoader
 
     from tests.games import networks, points
     from zoo.variants.nsgan import NSGAN
@@ -83,7 +84,7 @@ def test_an_error_holds_no_credentials(armed, tmp_path: Path) -> None:
     trainer = Trainer(max_steps=1, callbacks=[kept], logger=False, enable_checkpointing=False, accelerator="cpu",
                       enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
     with pytest.raises(RuntimeError, match="canary"):
-        trainer.fit(Leaky(*networks()), points(2))
+        trainer.fit(Leaky(*networks()), DataLoader(points(2), batch_size=None))
     assert leaks(tmp_path) == []
     assert HIDDEN in (tmp_path / "run.json").read_text()
 

@@ -26,12 +26,6 @@ def test_what_no_game_is_played_on(batch, num_classes, said: str) -> None:
         check_batch(batch, num_classes)
 
 
-@pytest.mark.parametrize("images", [(IMAGES + 1) / 2, 2.5 * IMAGES])
-def test_images_of_another_range_are_warned_of(images) -> None:
-    with pytest.warns(UserWarning, match=r"images are in .*Normalize\(0.5, 0.5\)"):
-        check_batch(images, None)
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("batch", [IMAGES, (IMAGES,), [IMAGES, torch.tensor([0, 1])], (100 * torch.ones(4, 2),)])
 def test_what_is_right(batch) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-_EDGE, _FAR = 1.01, 10.0  # a warning, as resampling leaves [-1, 1] by a little; and a refusal, as of bytes
+_FAR = 10.0  # beyond it images are taken for bytes
 
 
 def check_batch(batch: Any, num_classes: int | None) -> None:
     """Refuse, with a ValueError, a batch that a game cannot be played on.
 
     A batch is x, or a list or tuple of x and labels: x (N, ...) of a floating type, images in [-1, 1]; labels (N,),
-    integers, of a conditional GAN. Images that fill another range, as [0, 1], are warned
-    of, and those beyond ±10 refused.
+    integers, of a conditional GAN. Images beyond ±10 are refused, as bytes that were not scaled.
     """
     parts = [batch] if isinstance(batch, Tensor) else batch
     if not isinstance(parts, list | tuple) or not parts or not isinstance(parts[0], Tensor):
@@ -32,11 +30,6 @@ def check_batch(batch: Any, num_classes: int | None) -> None:
         low, high = (float(end) for end in torch.aminmax(x))
         if not max(-low, high) <= _FAR:
             raise ValueError(f"images must be in [-1, 1], as samples are; these are in [{low:g}, {high:g}]")
-        if max(-low, high) > _EDGE or (low >= 0 and high > 0.5):
-            rank_zero_warn(
-                f"images are in [{low:g}, {high:g}], and samples in [-1, 1]; for images in [0, 1] take 2 x - 1, as "
-                "torchvision's Normalize(0.5, 0.5) does"
-            )
 
 
 _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo import distributed
 from zoo.noise import Noise
 from zoo.schedules import Schedule
-from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.base import Stabilizer, refuse_points
 from zoo.support.checks import check_schedule
 from zoo.types import Game, Role, Turn
 
@@ -84,9 +84,7 @@ class AdaptiveAugment(Stabilizer):
 
     def prepare(self, gan: Game) -> None:
         """Refuse a D of points and, where p is steered, several."""
-        shape = getattr(gan.discriminator, "image_shape", None)
-        if isinstance(shape, Sequence) and len(shape) != 3:
-            _refuse(tuple(shape))
+        refuse_points(self, getattr(gan.discriminator, "image_shape", None))
         if self.fixed is None and len(gan.discriminators()) > 1:
             raise ValueError(f"{type(gan).__name__}: AdaptiveAugment steers p by one discriminator; set p")
 
@@ -100,8 +98,7 @@ class AdaptiveAugment(Stabilizer):
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
         """Change images (N, C, H, W)."""
-        if x.ndim != 4:
-            _refuse(tuple(x.shape[1:]))
+        refuse_points(self, x.shape[1:])
         p = self.p.to(x.device, torch.promote_types(x.dtype, torch.float32))  # which all is computed in
         if {"blit", "geometric"}.intersection(self.groups):
             x = warped(x, *geometry(self.groups, len(x), x.shape[2:], p, noise))
@@ -214,7 +211,3 @@ def _rotation(angle: Tensor) -> Tensor:
 def _product(*factors: Tensor) -> Tensor:
     """Of matrices (N, 2, 2), without matmul, which may be of low precision."""
     return reduce(lambda a, b: (a[..., None] * b[:, None]).sum(2), factors)
-
-
-def _refuse(shape: tuple[int, ...]) -> None:
-    raise ValueError(f"AdaptiveAugment changes images (C, H, W), but the data are {shape}; leave it out")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.noise import Noise
-from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.base import Stabilizer, refuse_points
 from zoo.types import Game, Role
 
 
@@ -46,14 +46,11 @@ class DiffAugment(Stabilizer):
 
     def prepare(self, gan: Game) -> None:
         """Refuse a D of points."""
-        shape = getattr(gan.discriminator, "image_shape", None)
-        if isinstance(shape, Sequence) and len(shape) != 3:
-            _refuse(tuple(shape))
+        refuse_points(self, getattr(gan.discriminator, "image_shape", None))
 
     def perturb(self, x: Tensor, *, role: Role, kimg: float, noise: Noise) -> Tensor:
         """Change images (N, C, H, W)."""
-        if x.ndim != 4:
-            _refuse(tuple(x.shape[1:]))
+        refuse_points(self, x.shape[1:])
         for name in self.policy:
             x = POLICIES[name](x, noise)
         return x
@@ -103,7 +100,3 @@ def _integers(noise: Noise, n: int, *ends: int) -> tuple[Tensor, ...]:
     """Uniform on 0, ..., end - 1, for each of the ends a column (n, 1)."""
     drawn = noise.uniform(n, len(ends))
     return tuple((drawn[:, i : i + 1] * end).long() for i, end in enumerate(ends))
-
-
-def _refuse(shape: tuple[int, ...]) -> None:
-    raise ValueError(f"DiffAugment changes images (C, H, W), but the data are {shape}; leave it out")

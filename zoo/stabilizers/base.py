@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from zoo.noise import Noise
 from zoo.support.described import Described
 from zoo.types import Batch, Critic, Game, Output, Role, Terms, Turn
+
+
+def refuse_points(stabilizer: Stabilizer, shape: Any) -> None:
+    """Refuse, with a ValueError, data of another shape than (C, H, W); what is no shape passes."""
+    if isinstance(shape, Sequence) and len(shape) != 3:
+        raise ValueError(
+            f"{type(stabilizer).__name__} changes images (C, H, W), but the data are {tuple(shape)}; leave it out"
+        )
 
 
 class Stabilizer(Described, nn.Module):

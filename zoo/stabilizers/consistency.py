@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from zoo.noise import Noise
 from zoo.stabilizers.adaptive import warped
-from zoo.stabilizers.base import Stabilizer
+from zoo.stabilizers.base import Stabilizer, refuse_points
 from zoo.types import Batch, Critic, Game, Output, Role, Terms
 
 
@@ -42,14 +40,13 @@ class ConsistencyRegularization(Stabilizer):
 
     def prepare(self, gan: Game) -> None:
         """Refuse a D of points, and one of pairs."""
-        shape = getattr(gan.discriminator, "image_shape", None)
-        if isinstance(shape, Sequence) and len(shape) != 3:
-            _refuse(tuple(shape))
+        refuse_points(self, getattr(gan.discriminator, "image_shape", None))
         if gan.paired:
             raise ValueError(f"{type(gan).__name__}: ConsistencyRegularization changes x, whose z would not fit then")
 
     def d_terms(self, critic: Critic, batch: Batch, real: Output, fake: Output) -> Terms:
         """Both terms, as `consistency_real` and `consistency_fake`."""
+        refuse_points(self, batch.real.shape[1:])
         sides: tuple[tuple[Role, float, Tensor, Output], ...] = (
             ("real", self.real, batch.real, real),
             ("fake", self.fake, batch.fake, fake),
@@ -67,15 +64,9 @@ class ConsistencyRegularization(Stabilizer):
 
 def changed(x: Tensor, noise: Noise) -> Tensor:
     """x (N, C, H, W), mirrored and shifted at random."""
-    if x.ndim != 4:
-        _refuse(tuple(x.shape[1:]))
     mirror, *shifts = noise.uniform(len(x), 3).T
     ones = torch.ones_like(mirror)
     flips = torch.diag_embed(torch.stack([ones, ones - 2 * (mirror < 0.5)], 1))
     most = [side // 8 for side in x.shape[2:]]
     t = torch.stack([(u * (2 * m + 1)).floor() - m for u, m in zip(shifts, most, strict=True)], 1)
     return warped(x, flips, t)
-
-
-def _refuse(shape: tuple[int, ...]) -> None:
-    raise ValueError(f"ConsistencyRegularization changes images (C, H, W), but the data are {shape}; leave it out")

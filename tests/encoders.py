@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.games import networks
+from tests.games import networks, same, snapshot
 from zoo.backbones import Encoder
 from zoo.gan import GAN
+from zoo.types import Turn
 from zoo.variants.mdgan import MDGAN
 
 
@@ -20,6 +21,19 @@ def encoder(latent_dim: int = 6, *, stochastic: bool = False) -> Encoder:
 def mdgan(**kwargs: Any) -> MDGAN:
     g, d = networks()
     return MDGAN(g, d, networks(seed=7)[1], encoder(), **kwargs)
+
+
+def watched(kind: type[GAN]) -> type[GAN]:
+    """The objective, which notes in `moves` whose turn each move was, and which networks it changed."""
+
+    class Watched(kind):
+        def move(self, turn: Turn, terms, **kwargs) -> None:
+            before = {name: snapshot(net) for name, net in self.players().items()}
+            super().move(turn, terms, **kwargs)
+            changed = {name for name, net in self.players().items() if not same(before[name], snapshot(net))}
+            self.__dict__.setdefault("moves", []).append((turn.name, changed))
+
+    return Watched
 
 
 class Matrix(nn.Module):

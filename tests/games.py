@@ -1,8 +1,10 @@
 """Small games for the tests: nets of a few units, data of a few points, a bare Trainer."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
@@ -72,6 +74,14 @@ def score(gan: GAN, x: Tensor, *, role: Role = "fake", state: State | None = Non
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def refuses(build: Callable[[], Any], words: list[str]) -> None:
+    """One line, with all these words in it."""
+    with pytest.raises(ValueError) as refused:  # noqa: PT011
+        build()
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert "\n" not in str(refused.value)
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

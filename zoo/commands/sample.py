@@ -37,6 +37,7 @@ def run(chosen: argparse.Namespace) -> None:
     from zoo.hub.pretrained import trained
     from zoo.run.pictures import class_grid
     from zoo.run.sample_files import kind_of, write_samples
+    from zoo.support.sampling import classes_of
 
     kind = kind_of(chosen.output)
     if chosen.columns is not None and kind != "grid":
@@ -49,7 +50,7 @@ def run(chosen: argparse.Namespace) -> None:
     elif chosen.label is None:
         whole, by_class = class_grid(n, gan.num_classes)
         n, columns = chosen.n or whole, columns or by_class
-    labels = labels_of(gan, n, chosen.label)
+    labels = classes_of(gan, n, chosen.label)
     path = write_samples(samples(gan, n, chosen.seed, labels), n, chosen.output, columns=columns, labels=labels)
     print(f"{n} samples of {type(gan).__name__} at {gan.kimg:g} kimg: {path}")
 
@@ -62,15 +63,6 @@ def check_class(gan: "GAN", chosen: argparse.Namespace) -> None:
         raise ValueError(f"--class: {chosen.ref} is not conditional, its samples are of no class")
     if not 0 <= chosen.label < gan.num_classes:
         raise ValueError(f"--class: {chosen.ref} has the classes 0 to {gan.num_classes - 1}, got {chosen.label}")
-
-
-def labels_of(gan: "GAN", n: int, label: int | None) -> "Tensor | None":
-    """(n,), int64: one class, or all in turn; None where there are no classes."""
-    import torch
-
-    if gan.num_classes is None:
-        return None
-    return torch.arange(n) % gan.num_classes if label is None else torch.full((n,), label)
 
 
 def samples(gan: "GAN", n: int, seed: int, labels: "Tensor | None") -> Iterator["Tensor"]:

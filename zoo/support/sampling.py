@@ -22,7 +22,7 @@ def stream(
         z = gan.sample_latent(n, Noise(int(torch.randint(2**62, ())) if seed is None else seed))
     elif len(z) != n:
         raise ValueError(f"sample: z has {len(z)} rows, n is {n}")
-    classes = _classes(gan, n, labels)
+    classes = classes_of(gan, n, labels)
     z, classes = z[rows].to(gan.device), None if classes is None else classes[rows].to(gan.device)
     for i in range(0, len(z), chunk):
         with evaluating(gan.generator if gan.generator_ema is None else gan.generator_ema):
@@ -30,8 +30,8 @@ def stream(
         yield made
 
 
-def _classes(gan: Game, n: int, labels: Labels) -> Tensor | None:
-    """The labels of n samples, (n,), int64; None without classes."""
+def classes_of(gan: Game, n: int, labels: Labels) -> Tensor | None:
+    """The labels of n samples, (n,), int64, in turn unless `labels` are given; None without classes."""
     if gan.num_classes is None:
         if labels is not None:
             raise ValueError(f"sample: {type(gan.generator).__name__} has no classes; leave labels out")

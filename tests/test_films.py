@@ -69,7 +69,7 @@ def test_a_runs_pictures_come_in_order_of_kimg(tmp_path) -> None:
     assert frames[0].shape == titled(np.zeros((6, 64, 3), np.uint8), "20 kimg").shape
     assert (frames[0][:20] == titled(np.zeros((6, 64, 3), np.uint8), "20 kimg")[:20]).all()
     (tmp_path / "samples/000120.000.png").write_bytes(b"half")
-    with pytest.raises(ValueError, match=r"000120\.000\.png is no picture"):
+    with pytest.raises(ValueError, match=r"000120\.000\.png cannot be read as a picture"):
         list(of_run(tmp_path))
 
 

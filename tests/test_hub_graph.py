@@ -61,6 +61,7 @@ def test_a_graph_that_differs_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(graph, "_output", lambda path, inputs: gan.sample(5, seed=3))
     with pytest.raises(ValueError, match=r"g\.pt2: its output differs from torch's by"):
         export_graph(gan, tmp_path / "g.pt2")
+    assert not (tmp_path / "g.pt2").exists()
 
 
 @pytest.mark.parametrize(

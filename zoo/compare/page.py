@@ -22,6 +22,7 @@ from zoo.compare.comparison import Comparison, Section, Variant, When, problems
 from zoo.compare.runs import Point, Run
 from zoo.compare.scores import FULL, Measure, kind_of
 from zoo.compare.statistics import least_p, seeds_needed
+from zoo.run.records import read_picture
 
 ALPHA = 0.05
 Styles = dict[str, str]  # a variant's label to its CSS class
@@ -29,7 +30,6 @@ Styles = dict[str, str]  # a variant's label to its CSS class
 _COLOURS, _DASHES = 6, ("none", "7 3", "2 3", "9 3 2 3")  # the style sheet has --p0 to --p5
 _PAGE = 6_000_000  # bytes of all pictures of a page
 _SIDES = (1024, 540, 384, 270, 192, 128)  # pixels
-_PIXELS = 64_000_000  # of a picture that is opened
 
 
 def html(comparison: Comparison) -> str:
@@ -217,19 +217,11 @@ def embed(path: Path, most: int) -> Picture:
     """A PNG as a data URI, of at most about `most` bytes: smaller if it must be, never below 128 pixels.
 
     Raises:
-        ValueError: it is no file, no PNG, has more than 64 million pixels, or cannot be decoded.
+        ValueError: as for :func:`zoo.run.records.read_picture`.
     """
     from PIL import Image
 
-    try:
-        if not path.is_file():
-            raise ValueError(f"{path} is no regular file")
-        with Image.open(path, formats=["PNG"]) as file:
-            if math.prod(file.size) > _PIXELS:
-                raise ValueError(f"{path} has {file.width} x {file.height} pixels")
-            whole = file.convert("RGB")
-    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    whole = read_picture(path)
     grey = whole.convert("L")
     if grey.convert("RGB").tobytes() == whole.tobytes():
         whole = grey

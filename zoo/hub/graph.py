@@ -84,6 +84,7 @@ def export_graph(gan: GAN, path: str | Path, *, uint8: bool = False) -> Path:
         expected = net(*fresh.values())
     worst = float((_output(path, fresh).double() - expected.double()).abs().max())
     if not worst <= _TOLERANCE[uint8]:
+        path.unlink()
         raise ValueError(f"{path}: its output differs from torch's by {worst:.2g}")
     return path
 

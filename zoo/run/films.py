@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from zoo.noise import Noise
+from zoo.run.files import put
 from zoo.run.pictures import picture
+from zoo.run.records import read_picture
 
 if TYPE_CHECKING:
     from zoo.gan import GAN
@@ -74,12 +77,7 @@ def of_run(folder: Path) -> Iterator[np.ndarray]:
     if not paths:
         raise ValueError(f"{folder} has no pictures in samples/; a run writes them unless `samples` is null")
     for path in paths:
-        try:
-            with Image.open(path, formats=["PNG"]) as file:
-                shown = np.asarray(file.convert("RGB"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} is no picture: {error}") from None
-        yield titled(shown, f"{float(path.stem):g} kimg")
+        yield titled(np.asarray(read_picture(path)), f"{float(path.stem):g} kimg")
 
 
 def titled(image: np.ndarray, title: str) -> np.ndarray:
@@ -117,12 +115,13 @@ def save_film(frames: Iterable[np.ndarray], path: str | Path, fps: float = 12, *
         for i, image in enumerate(itertools.chain([first], images)):
             image.save(path / f"{i:05d}.png")
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
     rest = list(images)
     durations = [round(1000 / fps)] * (1 + len(rest))
     durations[-1] = round(1000 * _HOLD) if hold else durations[-1]
     options = {"save_all": True, "append_images": rest, "duration": durations, "loop": 0, **_LOSSLESS.get(suffix, {})}
-    first.save(path, FORMATS[suffix], **options)
+    memory = BytesIO()
+    first.save(memory, FORMATS[suffix], **options)
+    put(memory.getbuffer(), path)
     return path
 
 

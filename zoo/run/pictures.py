@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo.run.files import put
+from zoo.run.records import read_picture
 
 GRIDS = (".png", ".jpg", ".jpeg", ".webp")  # what a picture can be saved as
 
@@ -117,15 +118,10 @@ def write_png(image: np.ndarray, path: Path) -> Path:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether there is a whole PNG, with no more pixels than Pillow decodes without a warning."""
+    """Whether :func:`zoo.run.records.read_picture` reads it."""
     try:
-        if not path.is_file():
-            return False
-        with Image.open(path, formats=["PNG"]) as file:
-            if math.prod(file.size) > (Image.MAX_IMAGE_PIXELS or 0):
-                return False
-            file.load()
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        read_picture(path)
+    except ValueError:
         return False
     return True
 

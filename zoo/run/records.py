@@ -1,4 +1,4 @@
-"""The files of a run, read back: `metrics.jsonl` and `run.json`. Imports neither torch nor Lightning."""
+"""The files of a run, read back: `metrics.jsonl`, `run.json` and pictures. Imports neither torch nor Lightning."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 KIMG = "progress/kimg"  # the x axis: thousands of real images dealt, over all ranks
 
+_PIXELS = 64_000_000  # of a picture that is opened
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -89,6 +93,25 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if not isinstance(result, dict) or not all(_is_amount(result.get(key)) for key in ("kimg", "seconds")):
         raise ValueError(f"{path}: its result has no kimg and seconds as a run writes them")
     return record
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A whole PNG of a run's, as RGB.
+
+    Raises:
+        ValueError: it is no regular file, no PNG, has more than 64 million pixels, or cannot be decoded.
+    """
+    from PIL import Image
+
+    try:
+        if not path.is_file():
+            raise ValueError(f"{path} is no regular file")
+        with Image.open(path, formats=["PNG"]) as file:
+            if math.prod(file.size) > _PIXELS:
+                raise ValueError(f"{path} has {file.width} x {file.height} pixels")
+            return file.convert("RGB")
+    except (Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def _is_amount(value: Any) -> bool:

@@ -160,6 +160,8 @@ class ImageData(DataModule):
         batch_size: images a batch, per rank.
         seed: of the shuffling and the flips, in [0, 2**32).
         flip: mirror every training image with probability 1/2, anew each epoch.
+        holdout: training images, a fair draw, that are the validation split and are not trained on, so that settings
+            can be chosen without the test split; 0 makes the test split the validation split.
 
     Raises ValueError for any other value.
     """
@@ -169,16 +171,32 @@ class ImageData(DataModule):
 
     def __init__(
         self, *, image_size: int = 32, channels: int | None = None, batch_size: int = 64, seed: int = 0,
-        flip: bool = False,
+        flip: bool = False, holdout: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(batch_size=batch_size, seed=seed)
-        self.flip = flip
+        if holdout < 0:
+            raise ValueError(f"{type(self).__name__}: holdout={holdout} must be at least 0")
+        self.flip, self.holdout = flip, holdout
         channels = self.own_channels if channels is None else channels
         if image_size not in IMAGE_SIZES:
             raise ValueError(f"{type(self).__name__}: image_size={image_size}, choose one of {IMAGE_SIZES}")
         if channels not in self.channel_choices:
             raise ValueError(f"{type(self).__name__}: channels={channels}, choose one of {self.channel_choices}")
         self.image_shape = (channels, image_size, image_size)
+
+    def hold_out(self, train: Split, test: Split) -> dict[str, Split]:
+        """The splits of a set of training and test images, as `holdout` has them."""
+        if not self.holdout:
+            return {"train": train, "val": test}
+        n = len(train.data) - self.holdout
+        if n < 1:
+            raise ValueError(f"{type(self).__name__}: holdout={self.holdout} leaves none of {len(train.data)} images")
+        order = torch.randperm(len(train.data), generator=torch.Generator().manual_seed(0))
+        kept, held = (
+            Split(train.data[rows], None if train.labels is None else train.labels[rows])
+            for rows in (order[:n].sort().values, order[n:].sort().values)
+        )
+        return {"train": kept, "val": held, "test": test}
 
     def fit_shape(self, images: Tensor) -> Tensor:
         """Bring uint8 images (N, 1 or 3, H, H) to (N, *image_shape).

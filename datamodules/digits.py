@@ -25,4 +25,5 @@ class Digits(ImageData):
         held_out = torch.zeros(len(labels), dtype=torch.bool)
         for digit in range(self.num_classes):
             held_out[(labels == digit).nonzero()[::5]] = True
-        return {"train": Split(images[~held_out], labels[~held_out]), "val": Split(images[held_out], labels[held_out])}
+        test = Split(images[held_out], labels[held_out])
+        return self.hold_out(Split(images[~held_out], labels[~held_out]), test)

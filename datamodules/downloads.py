@@ -15,7 +15,7 @@ from .base import ImageData, Split
 class Downloaded(ImageData):
     """A labelled set of 10 classes in torchvision's files, downloaded where they are missing.
 
-    Its test split is the one held-out split.
+    Its test split is the validation split too, unless `holdout` is given.
 
     Args:
         root: the folder with the set's own folder in it, or with its files; created by a download.
@@ -24,6 +24,7 @@ class Downloaded(ImageData):
         batch_size: images a batch, per rank.
         seed: of the shuffling and the flips, in [0, 2**32).
         flip: mirror every training image with probability 1/2, anew each epoch.
+        holdout: training images that are the validation split instead of the test images; 0 for none.
 
     Raises ValueError for any other value, and at setup when files are missing or broken and cannot
     be downloaded.
@@ -36,9 +37,11 @@ class Downloaded(ImageData):
 
     def __init__(
         self, *, root: str = "data", image_size: int = 32, channels: int | None = None, batch_size: int = 64,
-        seed: int = 0, flip: bool = False,
+        seed: int = 0, flip: bool = False, holdout: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
+        super().__init__(
+            image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip, holdout=holdout
+        )
         self.root = self._above(Path(root).expanduser())
 
     @classmethod
@@ -57,7 +60,7 @@ class Downloaded(ImageData):
 
     def load(self) -> dict[str, Split]:
         """Read both splits, downloading them if files are missing."""
-        return {"train": self._split(train=True), "val": self._split(train=False)}
+        return self.hold_out(self._split(train=True), self._split(train=False))
 
     @abstractmethod
     def images(self, data: Any) -> Tensor:

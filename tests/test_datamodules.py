@@ -171,6 +171,25 @@ def test_cifar10_flips_training_images_only(cifar_root):
     assert all(((x[:, 2, 0, 0] + 1) * 127.5).round().eq(0).all() for x, _ in data.val_dataloader())
 
 
+def test_held_out_training_images_are_the_validation_split():
+    plain, data = loaded(Digits(image_size=8)), loaded(Digits(image_size=8, holdout=400))
+    assert {name: len(split.data) for name, split in data.splits.items()} == {"train": 1033, "val": 400, "test": 364}
+
+    def rows(*splits):
+        pairs = (zip(split.data, split.labels.tolist(), strict=True) for split in splits)
+        return sorted((image.numpy().tobytes(), label) for pair in pairs for image, label in pair)
+
+    assert rows(data.splits["train"], data.splits["val"]) == rows(plain.splits["train"])
+    assert rows(data.splits["test"]) == rows(plain.splits["val"])
+    assert data.splits["val"].labels.bincount().min() > 25  # of 40 expected: a fair draw, not the end of the file
+
+
+@pytest.mark.parametrize("holdout", [-1, 1433])
+def test_a_holdout_must_leave_images(holdout):
+    with pytest.raises(ValueError, match=f"Digits: holdout={holdout}"):
+        loaded(Digits(holdout=holdout))
+
+
 @pytest.mark.parametrize("kind", [Digits, MNIST, FashionMNIST, Stacked])
 def test_every_set_of_images_can_be_mirrored_in_training(kind, tmp_path):
     files = {} if kind in (Digits, Stacked) else {"root": str(tmp_path)}

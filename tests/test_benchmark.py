@@ -1,8 +1,11 @@
 """A benchmark's file, its random search, and the runs that it plans; nothing is trained here."""
 
+import argparse
+import contextlib
 import json
 import math
 import os
+import pickle
 import shlex
 import signal
 import subprocess
@@ -19,6 +22,7 @@ from scipy.stats import kstest
 
 from tests.games import networks
 from zoo.__main__ import main as zoo_main
+from zoo.benchmark.engines import Slurm, Task, cluster, slurm_script
 from zoo.benchmark.file import Range, Search, read
 from zoo.benchmark.flops import flops_per_image
 from zoo.benchmark.plan import PlannedRun, as_options, leaves, plan
@@ -26,6 +30,7 @@ from zoo.benchmark.report import best_draws, outcome, reason, table
 from zoo.benchmark.resolve import resolve
 from zoo.benchmark.run import Runner, environments, locked
 from zoo.cli.main import ROOT
+from zoo.commands import benchmark as benchmark_command
 from zoo.dynamics import Alternating
 from zoo.run import files
 from zoo.variants import NSGAN
@@ -479,3 +484,98 @@ def test_a_benchmark_of_real_runs_survives_a_kill_to_the_bit(killed: bool, tmp_p
     path.write_text(yaml.safe_dump({**benchmark, "budget": {"kimg": 7}}))
     with pytest.raises(ValueError, match=r"whole-digits.* was run with budget\.kimg .*, .* 7\.0: choose another --out"):
         plan(read(path), out)
+
+
+# Clusters. The real ones are in tests/cluster.
+
+
+def test_a_task_is_a_run_that_continues_and_raises_unless_it_finishes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    good, bad = run(tmp_path, "good", "dies once"), run(tmp_path, "bad", "dies")
+    task = pickle.loads(pickle.dumps(Task(good, threads=3)))
+    with pytest.raises(RuntimeError, match="good seed 0: "):
+        task()
+    task()
+    task()
+    assert begun(good) == 2
+    assert "--ckpt_path=" in good.log.read_text()
+    with pytest.raises(RuntimeError, match="no luck"):
+        Task(bad, threads=1)()
+
+
+def test_a_task_saves_its_run_before_it_is_requeued(tmp_path: Path) -> None:
+    patient = run(tmp_path, "patient", "patient")
+    task = Task(patient, threads=1)
+    requeued = []
+
+    def save(*_: object) -> None:
+        requeued.append(task.checkpoint())
+
+    monkey = signal.signal(signal.SIGUSR2, save)
+    try:
+        threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGUSR2)).start()
+        with pytest.raises(RuntimeError, match="saved at 1 kimg"):
+            task()
+    finally:
+        signal.signal(signal.SIGUSR2, monkey)
+    pickle.loads(pickle.dumps(requeued[0].function))()
+    assert patient.result() is not None
+
+
+def test_slurm_waits_for_what_is_queued_and_submits_the_rest_again(tmp_path: Path, monkeypatch) -> None:
+    """Jobs of this cluster run as they are submitted, and leave the queue with the next look at it."""
+    runs = [run(tmp_path, "good"), run(tmp_path, "bad", "dies"), run(tmp_path, "once", "dies once"), run(tmp_path, "q")]
+    runs[3].folder.mkdir()
+    (runs[3].folder / "job").write_text("5_2")
+    queue, submitted, heard = ["5_2", "6"], [], []
+
+    def look() -> set[str]:
+        if submitted and "5_2" in queue:
+            queue.remove("5_2")
+            Task(runs[3], 1)()
+        return set(queue)
+
+    def submit(self: Slurm, again: list[PlannedRun]) -> dict[Path, str]:
+        submitted.append([each.variant for each in again])
+        for each in again:
+            with contextlib.suppress(RuntimeError):
+                Task(each, 1)()
+        return {each.folder: f"9_{i}" for i, each in enumerate(again)}
+
+    monkeypatch.setattr("zoo.benchmark.engines._queued", look)
+    monkeypatch.setattr(Slurm, "_submit", submit)
+    engine = Slurm(tmp_path, 1, lambda run, state, _: heard.append((run.variant, state)), poll=0)
+    assert engine.run(runs)
+    assert [names for names in submitted if names] == [["good", "bad", "once"], ["bad", "once"]]
+    assert sorted(heard) == [
+        ("bad", "failed"), ("bad", "restarted"), ("good", "finished"), ("once", "finished"), ("once", "restarted"),
+        ("q", "finished"),
+    ]  # fmt: skip
+
+
+def test_the_written_script_has_a_task_for_each_run(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "with space", "a"), run(tmp_path / "with space", "b")]
+    script = slurm_script(runs, tmp_path / "with space")
+    (tmp_path / "job.sh").write_text(script)
+    assert "#SBATCH --array=0-1\n" in script
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1", "SLURM_CPUS_PER_TASK": "1"}
+    subprocess.run(["bash", str(tmp_path / "job.sh")], env=environment, check=True)
+    assert [each.result() is None for each in runs] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["slurm", "--engine.address", "x"], "--engine.address is an option of --engine ray, not of slurm"),
+        (["ray", "--engine.qos", "x"], "--engine.qos is an option of --engine slurm, not of ray"),
+        (["local", "--engine.minutes", "5"], "--engine.minutes is an option of --engine slurm, not of local"),
+        (["slurm"], "no sbatch"),
+    ],
+)
+def test_an_engine_refuses_what_it_cannot_do(words, said, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    parser = argparse.ArgumentParser()
+    benchmark_command.arguments(parser)
+    chosen = parser.parse_args(["digits", "--engine", *words])
+    with pytest.raises(ValueError, match=said):
+        cluster(chosen, tmp_path, lambda *_: None)

@@ -176,7 +176,7 @@ def test_sigterm_requeues_nothing(slurm: Path, tmp_path, monkeypatch) -> None:
 
 def test_a_requeue_that_is_refused_is_said(slurm: Path, tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'Invalid job id' >&2\nexit 1\n")
-    signalled(monkeypatch, signal.SIGUSR1, 2)
+    signalled(monkeypatch, signal.SIGUSR2, 2)  # submitit's
     with pytest.raises(SystemExit) as stopped:
         fit(*QUICK, BARE, f"--trainer.default_root_dir={tmp_path / 'runs'}")
     assert stopped.value.code == 1

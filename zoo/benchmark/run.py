@@ -87,18 +87,22 @@ class Runner:
         return not signals
 
     def _start(self, run: PlannedRun, slot: int) -> subprocess.Popen[bytes]:
-        for died in (folder for folder in run.tries() if not (folder / LAST).is_file()):
-            shutil.rmtree(died)  # its output stays in the log
-        run.folder.mkdir(parents=True, exist_ok=True)
-        command = run.next_command()
-        inherited: Any = {"pass_fds": (self.lock.fileno(),)} if os.name == "posix" else {}
-        with run.log.open("a") as log:
-            log.write(f"$ {shlex.join(command)}\n")
-            log.flush()
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                env=self.environments[slot], **inherited,
-            )  # fmt: skip
+        inherited = {"pass_fds": (self.lock.fileno(),)} if os.name == "posix" else {}
+        return start(run, env=self.environments[slot], **inherited)
+
+
+def start(run: PlannedRun, **options: Any) -> subprocess.Popen[bytes]:
+    """The run's process, from its last checkpoint if there is one; `options` are those of Popen."""
+    for died in (folder for folder in run.tries() if not (folder / LAST).is_file()):
+        shutil.rmtree(died)  # its output stays in the log
+    run.folder.mkdir(parents=True, exist_ok=True)
+    command = run.next_command()
+    with run.log.open("a") as log:
+        log.write(f"$ {shlex.join(command)}\n")
+        log.flush()
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **options
+        )
 
 
 @contextmanager

@@ -15,16 +15,18 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from zoo import distributed
 
 _AGREE_EVERY = 10  # batches between two looks of several ranks at what any of them has heard
-# in rising order of consequence; Windows has no SIGUSR1
-_HEARD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class Requeue(SIGTERMException):
-    """A stop by SIGUSR1: the run is saved, and is to be started again."""
+    """A stop by SIGUSR1 or SIGUSR2: the run is saved, and is to be started again."""
+
+
+_EFFECTS = {"SIGINT": KeyboardInterrupt, "SIGTERM": SIGTERMException, "SIGUSR2": Requeue, "SIGUSR1": Requeue}
+_HEARD = [getattr(signal, name) for name in _EFFECTS if hasattr(signal, name)]  # Windows has neither of the last two
 
 
 class Interrupts:
-    """Handles Ctrl-C, SIGTERM and SIGUSR1 from :meth:`listen` until :meth:`restore`.
+    """Handles Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 from :meth:`listen` until :meth:`restore`.
 
     Lightning's own handlers are replaced: on SIGTERM its ranks do not all stop after the same batch, and on SIGUSR1 it
     saves in the middle of one. The second Ctrl-C is not handled, and outside the main thread nothing is.
@@ -32,7 +34,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
-        self._heard = 0  # the signal of most consequence; 0 for none
+        self._heard = 0  # place in _HEARD, from 1, of the signal of most consequence; 0 for none
         self._world_size = 1
 
     def listen(self, trainer: Trainer) -> None:
@@ -54,12 +56,10 @@ class Interrupts:
             if steps % _AGREE_EVERY:
                 return None
             heard = distributed.largest(heard, device)
-        kinds = dict(zip(_HEARD, (KeyboardInterrupt, SIGTERMException, Requeue), strict=False))
-        return kinds[signal.Signals(heard)]() if heard else None
+        return _EFFECTS[_HEARD[heard - 1].name]() if heard else None
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        order = (0, *_HEARD)
-        self._heard = max(self._heard, number, key=order.index)
+        self._heard = max(self._heard, _HEARD.index(number) + 1)
         if number == signal.SIGINT:
             self._give_back(signal.SIGINT)
             rank_zero_info("Finishing this batch; press Ctrl-C again to stop without it.")

@@ -46,7 +46,7 @@ class RunRecord(Callback):
       the number of ``ranks``
     - ``started`` (the first time, for a resumed run) and ``ended``, ISO 8601 in UTC
     - ``status``: "running", and for good if the process was killed; "finished"; "interrupted" by
-      Ctrl-C, SIGTERM or SIGUSR1; or "failed", with the exception in ``error``
+      Ctrl-C, SIGTERM, SIGUSR1 or SIGUSR2; or "failed", with the exception in ``error``
     - ``stopped``: why :class:`EarlyStopping` ended it, else null
     - ``wandb_id``, which is in checkpoints too, to resume W&B's run
     - ``result``: ``kimg``, ``steps``; ``seconds`` of training with all that happens in between, over

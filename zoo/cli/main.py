@@ -198,7 +198,7 @@ class ZooCLI(LightningCLI):
         if self.subcommand is None:
             return
         config = self.config[self.subcommand]
-        if self.subcommand == "fit" and slurm.restarted():
+        if self.subcommand == "fit" and slurm.job() is not None:
             config.ckpt_path = _last_life(Path(config.trainer.default_root_dir or "runs")) or config.ckpt_path
         original = config.clone()  # before num_classes is filled in: other data have other classes
         self._refuse_what_cannot_be(config)
@@ -315,7 +315,7 @@ class ZooCLI(LightningCLI):
             with held(self.run.folder) if writes else nullcontext():
                 super()._run_subcommand(subcommand)
         except Requeue:
-            if slurm.job() is not None and self.trainer.is_global_zero:
+            if slurm.slurm_job() is not None and self.trainer.is_global_zero:
                 self._requeue()
             raise
         except Exception as error:
@@ -405,13 +405,19 @@ def _completed(words: Sequence[str]) -> list[str]:
 
 
 def _last_life(root: Path) -> str | None:
-    """What this SLURM job, started again, goes on from: the last checkpoint that this command wrote in it before."""
+    """What this job, if it is started again, goes on from: the last checkpoint that this command wrote in it before.
+
+    A rank of torchrun cannot know whether its job was started before (its restarts are counted for each node), so an
+    unfinished run of the same `--rdzv-id` is gone on with.
+    """
+    if slurm.slurm_job() and not slurm.restarted():
+        return None
     found = []
     for record in root.glob("*/run.json"):
         facts = read_record(record)
         if (facts.get("job"), facts["command"]) == (slurm.job(), command()):
             found.append((facts["status"] != "finished", facts["started"], record.with_name(files.LAST)))
-    saved = [last for _, _, last in sorted(found) if last.is_file()]
+    saved = [last for left, _, last in sorted(found) if last.is_file() and (slurm.restarted() or left)]
     return str(saved[-1]) if saved else None
 
 

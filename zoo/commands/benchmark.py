@@ -17,6 +17,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=positive, default=None, help="runs at a time (default: one a GPU, else a core)")
     parser.add_argument("--restarts", type=int, default=2, help="of a run that fails (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands that remain, and run none")
+    cluster = parser.add_argument_group("clusters", "each run is a task; all machines must see the folder")
+    add = cluster.add_argument
+    add(
+        "--engine", choices=("local", "slurm", "ray"), default="local", help="what executes runs (default: %(default)s)"
+    )
+    add("--write-slurm", type=Path, metavar="FILE", help="write an sbatch script of the runs that remain, and run none")
+    add("--engine.cpus", type=positive, metavar="N", help="of a run, and its threads (default: 1)")
+    add("--engine.gpus", type=positive, metavar="N", help="of a run (default: none)")
+    for name in ("partition", "account", "qos"):
+        add(f"--engine.{name}", metavar="NAME", help="of SLURM")
+    add("--engine.parallel", type=positive, metavar="N", help="SLURM's tasks at a time, at most")
+    add("--engine.minutes", type=positive, metavar="N", help="of a SLURM task, which is requeued then (default: 720)")
+    add("--engine.option", action="append", default=[], metavar="NAME=VALUE", help="any other of sbatch, as mem=8G")
+    add("--engine.address", metavar="HOST:PORT", help="of a Ray cluster (default: auto, the one of this machine)")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -24,6 +38,7 @@ def run(chosen: argparse.Namespace) -> int:
     import shlex
     import sys
 
+    from zoo.benchmark.engines import cluster, slurm_script
     from zoo.benchmark.file import read
     from zoo.benchmark.plan import plan
     from zoo.benchmark.report import Progress, best_draws, table
@@ -38,15 +53,22 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.dry_run:
         print("\n".join(shlex.join(run.next_command()) for run in runs if not run.result()))
         return 0
+    if chosen.write_slurm:
+        remaining = [run for run in runs if not run.result()]
+        chosen.write_slurm.write_text(slurm_script(remaining, out), encoding="utf-8")
+        print(f"{len(remaining)} runs: sbatch {chosen.write_slurm}")
+        return 0
     with locked(out) as lock:
         data.prepare_data()
         slots = environments(runs, chosen.jobs)
-        progress = Progress(runs, len(slots))
+        progress = Progress(runs, len(slots) if chosen.engine == "local" else len(runs))
+        engine = cluster(chosen, out, progress) or Runner(slots, chosen.restarts, lock, progress)
         if benchmark.budget.flops:
             for variant, kimg in {run.variant: run.config["budget.kimg"] for run in runs}.items():
                 print(f"{variant}: {benchmark.budget.flops:.3g} FLOPs are {kimg:g} kimg")
-        print(f"{progress.left} of {progress.total} runs, {len(slots)} at a time, in {out}", flush=True)
-        complete = Runner(slots, chosen.restarts, lock, progress).run(runs)
+        where = f"{len(slots)} at a time" if isinstance(engine, Runner) else f"by {chosen.engine}"
+        print(f"{progress.left} of {progress.total} runs, {where}, in {out}", flush=True)
+        complete = engine.run(runs)
     print(table(runs))
     if benchmark.search:
         print(best_draws(runs))

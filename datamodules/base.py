@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from .loader import TensorLoader
 
-IMAGE_SIZES = (8, 16, 32, 64, 128)
+ImageSize = int | tuple[int, int]  # a square's side, or height and width
+SIDES = (8, 128)  # pixels: the smallest and the largest
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 CHUNK = 4096  # images converted at a time, which bounds the memory of float32 intermediates
 
@@ -152,10 +153,11 @@ def _drawn(data: Tensor, n: int) -> Tensor:
 
 
 class ImageData(DataModule):
-    """Images as uint8 tensors (N, C, S, S), brought to size and channels once, at setup.
+    """Images as uint8 tensors (N, C, H, W), brought to size and channels once, at setup.
 
     Args:
-        image_size: S, one of 8, 16, 32, 64, 128.
+        image_size: S for square images, or (H, W); sides from 8 to 128. Convolutional networks take a power of two
+            times a small map: 28, 32, 64, (32, 48). Square sets are stretched to other shapes.
         channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
         batch_size: images a batch, per rank.
         seed: of the shuffling and the flips, in [0, 2**32).
@@ -170,7 +172,7 @@ class ImageData(DataModule):
     channel_choices: ClassVar[tuple[int, ...]] = (1, 3)
 
     def __init__(
-        self, *, image_size: int = 32, channels: int | None = None, batch_size: int = 64, seed: int = 0,
+        self, *, image_size: ImageSize = 32, channels: int | None = None, batch_size: int = 64, seed: int = 0,
         flip: bool = False, holdout: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(batch_size=batch_size, seed=seed)
@@ -178,11 +180,15 @@ class ImageData(DataModule):
             raise ValueError(f"{type(self).__name__}: holdout={holdout} must be at least 0")
         self.flip, self.holdout = flip, holdout
         channels = self.own_channels if channels is None else channels
-        if image_size not in IMAGE_SIZES:
-            raise ValueError(f"{type(self).__name__}: image_size={image_size}, choose one of {IMAGE_SIZES}")
+        sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        if len(sides) != 2 or min(sides) < SIDES[0] or max(sides) > SIDES[1]:
+            raise ValueError(
+                f"{type(self).__name__}: image_size={image_size}, choose a side from {SIDES[0]} to {SIDES[1]}, or two: "
+                "height and width"
+            )
         if channels not in self.channel_choices:
             raise ValueError(f"{type(self).__name__}: channels={channels}, choose one of {self.channel_choices}")
-        self.image_shape = (channels, image_size, image_size)
+        self.image_shape = (channels, *sides)
 
     def hold_out(self, train: Split, test: Split) -> dict[str, Split]:
         """The splits of a set of training and test images, as `holdout` has them."""
@@ -199,16 +205,16 @@ class ImageData(DataModule):
         return {"train": kept, "val": held, "test": test}
 
     def fit_shape(self, images: Tensor) -> Tensor:
-        """Bring uint8 images (N, 1 or 3, H, H) to (N, *image_shape).
+        """Bring uint8 images (N, 1 or 3, h, w) to (N, *image_shape).
 
         Bilinear, antialiased where it shrinks; images that fit already are returned untouched.
         """
         return torch.cat([self._fit_chunk(chunk) for chunk in torch.split(images, CHUNK)])
 
     def _fit_chunk(self, images: Tensor) -> Tensor:
-        channels, size, _ = self.image_shape
-        if images.shape[-1] != size:
-            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        channels, *size = self.image_shape
+        if list(images.shape[2:]) != size:
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
         if images.shape[1] == channels:
             return images
         if channels == 3:

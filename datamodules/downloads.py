@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision import datasets
 
-from .base import ImageData, Split
+from .base import ImageData, ImageSize, Split
 
 
 class Downloaded(ImageData):
@@ -19,7 +19,7 @@ class Downloaded(ImageData):
 
     Args:
         root: the folder with the set's own folder in it, or with its files; created by a download.
-        image_size: S, one of 8, 16, 32, 64, 128.
+        image_size: S, or (H, W), sides from 8 to 128.
         channels: None for the set's own; 1 turns colour grey (BT.601 luma), 3 repeats grey.
         batch_size: images a batch, per rank.
         seed: of the shuffling and the flips, in [0, 2**32).
@@ -36,7 +36,7 @@ class Downloaded(ImageData):
     files: ClassVar[str]  # what a user puts by hand, and where under root
 
     def __init__(
-        self, *, root: str = "data", image_size: int = 32, channels: int | None = None, batch_size: int = 64,
+        self, *, root: str = "data", image_size: ImageSize = 32, channels: int | None = None, batch_size: int = 64,
         seed: int = 0, flip: bool = False, holdout: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .base import ImageData, Split
+from .base import ImageData, ImageSize, Split
 from .decoded import remembered
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -43,15 +43,15 @@ class ImageFolder(ImageData):
     with a dot are passed over.
 
     Pixels: turned as EXIF says, 16-bit grey scaled to 8, palettes, CMYK and the like converted;
-    then the central square, resized by an antialiased bicubic filter. With channels 1 or 3,
-    transparent images are laid on white. Images of more than 2^26 pixels are refused.
+    then the largest central part of `image_size`'s proportions, a square or not, resized by an antialiased bicubic
+    filter. With channels 1 or 3, transparent images are laid on white. Images of more than 2^26 pixels are refused.
 
-    The pixels are kept on disk (see `zoo.datamodules.decoded`), N C S² bytes a split, and mapped from there the next
+    The pixels are kept on disk (see `zoo.datamodules.decoded`), N C H W bytes a split, and mapped from there the next
     time as long as no image changes.
 
     Args:
         root: the folder.
-        image_size: S, one of 8, 16, 32, 64, 128.
+        image_size: S, or (H, W), sides from 8 to 128.
         channels: 1 (grey), 3 (RGB, the default) or 4 (RGBA, alpha in [-1, 1] like the rest).
         batch_size: images a batch, per rank.
         seed: of the shuffling and the flips, in [0, 2**32).
@@ -68,7 +68,7 @@ class ImageFolder(ImageData):
     channel_choices = tuple(MODES)
 
     def __init__(
-        self, *, root: str = "data", image_size: int = 32, channels: int | None = None, batch_size: int = 64,
+        self, *, root: str = "data", image_size: ImageSize = 32, channels: int | None = None, batch_size: int = 64,
         seed: int = 0, flip: bool = False, cache: bool = True, skip_broken: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
@@ -215,12 +215,12 @@ def _refuse(error: OSError) -> None:
 
 
 def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
-    """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, S, S).
+    """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, H, W).
 
     Raises BrokenImagesError, a ValueError that names ten of the images that cannot be read, and why the first cannot.
     """
-    channels, size, _ = image_shape
-    images = np.empty((len(paths), size, size, channels), dtype=np.uint8)
+    channels, height, width = image_shape
+    images = np.empty((len(paths), height, width, channels), dtype=np.uint8)
 
     def read(index: int) -> str | None:
         try:
@@ -231,8 +231,8 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
                 if pixels > MOST_PIXELS:
                     raise ValueError(f"{pixels:,} pixels, more than {MOST_PIXELS:,}")
                 with _alone if pixels > _LARGE else nullcontext():
-                    square = _square(_convert(ImageOps.exif_transpose(image), MODES[channels]), size)
-            images[index] = np.asarray(square).reshape(size, size, channels)
+                    part = _fit(_convert(ImageOps.exif_transpose(image), MODES[channels]), height, width)
+            images[index] = np.asarray(part).reshape(height, width, channels)
         except Exception as error:  # a broken file makes Pillow raise almost anything
             return " ".join(str(error).split()) or type(error).__name__
         return None
@@ -268,12 +268,12 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(levels / 257).astype(np.uint8))
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The largest central part with these proportions, in whole pixels, at this size."""
+    across, down = min(image.width, image.height * width // height), min(image.height, image.width * height // width)
+    across, down = max(across, 1), max(down, 1)
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, left + across, top + down))
 
 
 def _is_image(name: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from .base import ImageData, Split
+from .base import ImageData, ImageSize, Split
 from .digits import Digits
 from .downloads import MNIST, FashionMNIST
 
@@ -17,13 +17,13 @@ class Stacked(ImageData):
 
     Each channel is drawn by itself, with replacement, once from (base, samples, seed); with base classes a, b and c the
     label is 100 a + 10 b + c, one of 1,000. One fifth as many triples again are held out, drawn from the base's
-    held-out images. In memory a triple takes 3 S² bytes.
+    held-out images. In memory a triple takes 3 H W bytes.
 
     Args:
         base: the set of 10 classes that is stacked.
         root: the folder with mnist's or fashion_mnist's files; digits has none.
         samples: number of training triples.
-        image_size: S, one of 8, 16, 32, 64, 128.
+        image_size: S, or (H, W), sides from 8 to 128.
         batch_size: images a batch, per rank.
         seed: of the triples, the shuffling and the flips, in [0, 2**32).
         flip: mirror every training triple with probability 1/2, anew each epoch.
@@ -36,7 +36,7 @@ class Stacked(ImageData):
     num_classes = 1000
 
     def __init__(
-        self, *, base: BaseName = "digits", root: str = "data", samples: int = 50_000, image_size: int = 32,
+        self, *, base: BaseName = "digits", root: str = "data", samples: int = 50_000, image_size: ImageSize = 32,
         batch_size: int = 64, seed: int = 0, flip: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(image_size=image_size, batch_size=batch_size, seed=seed, flip=flip)
@@ -69,7 +69,7 @@ class Stacked(ImageData):
 
 
 def _stack(images: Tensor, labels: Tensor | None, n: int, generator: torch.Generator) -> Split:
-    """n triples of images (N, 1, S, S), as (n, 3, S, S)."""
+    """n triples of images (N, 1, H, W), as (n, 3, H, W)."""
     assert labels is not None
     drawn = torch.randint(len(images), (n, 3), generator=generator)
     return Split(images[:, 0][drawn], labels[drawn] @ torch.tensor([100, 10, 1]))

@@ -181,6 +181,15 @@ def test_the_central_square_is_kept(tmp_path, portrait):
     assert torch.equal(square.T if portrait else square, expected)
 
 
+def test_the_central_rectangle_is_kept(tmp_path):
+    """Of 10 x 60 pixels the middle 20 columns are 1:2, and of 60 x 20 the middle 10 rows."""
+    for name, pixels in (("wide", np.tile(np.arange(60), (10, 1))), ("tall", np.tile(np.arange(60)[:, None], 20))):
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    wide, tall = decode([tmp_path / "wide.png", tmp_path / "tall.png"], (1, 10, 20))[:, 0].tolist()
+    assert wide == [[*range(20, 40)]] * 10
+    assert tall == [[row] * 20 for row in range(25, 35)]
+
+
 def test_shrinking_is_antialiased(tmp_path):
     stripes = np.zeros((128, 128), dtype=np.uint8)
     stripes[:, ::2] = 255

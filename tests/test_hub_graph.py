@@ -16,7 +16,7 @@ from zoo.hub import graph
 from zoo.hub.graph import export_graph
 from zoo.variants.nsgan import NSGAN
 
-IMAGE = (1, 8, 8)
+IMAGE = (1, 8, 12)
 SLOW = pytest.mark.slow
 CASES = [
     pytest.param(lambda: DCGANGenerator(IMAGE, latent_dim=4, width=8), ".onnx", False),

@@ -61,7 +61,7 @@ def test_a_pair_is_judged_by_both_of_its_halves_and_by_nothing_else(shape: tuple
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Encoder((1, 12, 12)), ["Encoder", "(1, 12, 12)", "(8, 16, 32, 64, 128)"]),
+        (lambda: Encoder((1, 9, 9)), ["Encoder", "(1, 9, 9)", "8 to 128"]),
         (lambda: Encoder((1, 8, 8), norm="spectral"), ["Encoder", "'spectral'", "'instance'"]),
         (lambda: Encoder((2,), norm="instance"), ["Encoder", "'instance'", "'layer'"]),
         (lambda: Encoder((2,), latent_dim=0), ["Encoder", "latent_dim is 0", "at least 1"]),

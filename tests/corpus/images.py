@@ -75,7 +75,7 @@ CASES = [
     zoo(FOLDER, "no images", files={"images/readme.txt": "none"}),
     zoo(FOLDER, "no images", "val", files={"images/train/a.png": GOOD, "images/val": None}),
     zoo(FOLDER, "'c'", "no class", files={f"images/{p}/1.png": GOOD for p in ("train/a", "train/b", "val/c")}),
-    zoo(FOLDER.replace("=8", "=9"), "ImageFolder", "image_size=9", files=some(4)),
+    zoo(FOLDER.replace("=8", "=7"), "ImageFolder", "image_size=7", files=some(4)),
     zoo(FOLDER.replace("channels=1", "channels=2"), "ImageFolder", "channels=2", files=some(4)),
     zoo(FOLDER.replace("channels=1", "channels=3"), "(1, 8, 8)", "(3, 8, 8)", files=some(4)),
     broken("empty.png", b""),

@@ -1,4 +1,4 @@
-"""Generators, discriminators and encoders for images of 8 to 128 pixels, any channels, and for points."""
+"""Generators, discriminators and encoders for images of 8 to 128 pixels a side, any channels, and for points."""
 
 from zoo.backbones.autoencoder import Autoencoder, DecoderGenerator
 from zoo.backbones.base import Discriminator, Generator

@@ -14,7 +14,7 @@ NORMS: tuple[Norm, ...] = get_args(Norm)
 GeneratorLabel = Literal["concat", "batch_norm"]
 DiscriminatorLabel = Literal["projection", "classifier"]
 
-SIZES = (8, 16, 32, 64, 128)
+SIDES = (8, 128)  # pixels, of the images of convolutional networks
 
 
 class Generator(Described, nn.Module):
@@ -152,15 +152,26 @@ def init_orthogonal(net: nn.Module, gain: float | None) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def square_shape(net: nn.Module, image_shape: Sequence[int]) -> tuple[int, int]:
-    """Return the C and S of an image_shape (C, S, S) with S in `SIZES`; else raise ValueError."""
+def check_shape(net: nn.Module, image_shape: Sequence[int]) -> tuple[int, int, tuple[int, int]]:
+    """C, S and (h, w) of an image_shape (C, h S/4, w S/4): the map of h x w pixels is doubled to the image.
+
+    S is 8, 16, 32, 64 or 128; h and w are 4 for square images of S pixels. Otherwise the shorter of them is 4 to 7 and
+    the longer at most 16: 32 x 48 pixels are doubled three times from 4 x 6, 28 x 28 twice from 7 x 7.
+
+    Raises ValueError for an image that no such map makes, and for sides outside [8, 128].
+    """
     shape = tuple(image_shape)
-    if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] not in SIZES:
-        raise ValueError(
-            f"{type(net).__name__}: image_shape is {shape}; "
-            f"a convolutional net takes (C, S, S) with C >= 1 and S one of {SIZES}"
-        )
-    return shape[0], shape[1]
+    if len(shape) == 3 and shape[0] >= 1 and SIDES[0] <= min(shape[1:]) and max(shape[1:]) <= SIDES[1]:
+        size, (h, w) = 4, shape[1:]
+        while h % 2 == w % 2 == 0 and min(h, w) >= 8:
+            size, h, w = 2 * size, h // 2, w // 2
+        if size > 4 and min(h, w) < 8 and max(h, w) <= 16:
+            return shape[0], size, (h, w)
+    raise ValueError(
+        f"{type(net).__name__}: image_shape is {shape}; a convolutional net takes (C, H, W) with C >= 1 and sides from "
+        f"{SIDES[0]} to {SIDES[1]} that a small map becomes by doublings, its shorter side 4 to 7, its longer at most "
+        "16: squares of 8, 16, 28, 32, 64 or 128 pixels, or 32 x 48 (4 x 6, doubled three times)"
+    )
 
 
 def doublings(first: int, last: int) -> list[int]:

@@ -15,9 +15,9 @@ from zoo.backbones.base import (
     Norm,
     check_at_least,
     check_choice,
+    check_shape,
     doublings,
     norm2d,
-    square_shape,
 )
 
 
@@ -28,10 +28,11 @@ class DCGANGenerator(Generator):
     512, 256, 128, 64 for the paper's 64 pixels and width 64. ReLU and `norm` follow every layer
     but the last. Weights start as N(0, 0.02), gains as N(1, 0.02), biases at 0.
 
-    Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64.
+    Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64, and other shapes: the image
+    is the 4x4 map's 2^k-fold, or that of another map for another shape (`zoo.backbones.base.check_shape`).
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         latent_dim: numbers of z.
         width: channels before the last layer; each smaller map has twice as many, at most 8 width.
         norm: batch, layer, instance or none (see `norm2d`).
@@ -42,15 +43,15 @@ class DCGANGenerator(Generator):
         self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 64, norm: Norm = "batch",
         num_classes: int | None = None,
     ) -> None:  # fmt: skip
-        channels, size = square_shape(self, image_shape)
+        channels, size, (h, w) = check_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         super().__init__(image_shape, latent_dim, num_classes)
         widths = _widths(size, width)
         bias = norm == "none"
         layers: list[nn.Module] = [
-            nn.Linear(self.input_dim, 16 * widths[0], bias=bias),
-            nn.Unflatten(1, (widths[0], 4, 4)),
+            nn.Linear(self.input_dim, h * w * widths[0], bias=bias),
+            nn.Unflatten(1, (widths[0], h, w)),
             norm2d(norm, widths[0]),
             ReLU(),
         ]
@@ -72,7 +73,7 @@ class DCGANDiscriminator(Discriminator):
     Deviations: 4x4 kernels instead of 5x5, other sizes than 64.
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         width: channels after the first layer; each smaller map has twice as many, at most 8 width.
         norm: batch, layer, instance or none; a gradient penalty is not for batch.
         num_classes: of labels that D is given; None for none.
@@ -83,11 +84,11 @@ class DCGANDiscriminator(Discriminator):
         self, image_shape: Sequence[int], width: int = 64, norm: Norm = "batch", num_classes: int | None = None,
         label: DiscriminatorLabel = "projection",
     ) -> None:  # fmt: skip
-        channels, size = square_shape(self, image_shape)
+        channels, size, (h, w) = check_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         widths = _widths(size, width)[::-1]
-        super().__init__(image_shape, hidden_dim=16 * widths[-1], num_classes=num_classes, label=label)
+        super().__init__(image_shape, hidden_dim=h * w * widths[-1], num_classes=num_classes, label=label)
         layers: list[nn.Module] = [_halving(channels, widths[0]), LeakyReLU(0.2)]
         for c_in, c_out in pairwise(widths):
             layers += [_halving(c_in, c_out, bias=norm == "none"), norm2d(norm, c_out), LeakyReLU(0.2)]

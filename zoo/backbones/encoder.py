@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.backbones.activations import LeakyReLU
-from zoo.backbones.base import NORMS, Norm, check_at_least, check_choice, check_input, init_orthogonal, square_shape
+from zoo.backbones.base import NORMS, Norm, check_at_least, check_choice, check_input, check_shape, init_orthogonal
 from zoo.backbones.dcgan import DCGANDiscriminator
 from zoo.backbones.mlp import MLPDiscriminator
 from zoo.support.described import Described
@@ -22,7 +22,7 @@ class Encoder(Described, nn.Module):
     MDGAN covers the ring of 8 Gaussians only with an `init_gain`.
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128, or (D,); taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128, or (D,); taken from the data.
         latent_dim: numbers of z; taken from the generator.
         width: as of DCGANDiscriminator for images; units of a hidden layer for points.
         norm: batch, layer, instance (images only) or none.
@@ -64,7 +64,7 @@ class PairDiscriminator(Described, nn.Module):
     Deviations: ALI's maxout, dropout and 1024-unit joint layers are left out.
 
     Args:
-        image_shape: (C, S, S) or (D,); taken from the data.
+        image_shape: (C, H, W) or (D,); taken from the data.
         latent_dim: numbers of z; taken from the generator.
         width: as of DCGANDiscriminator for images; units of a hidden layer for points.
         norm: of the path of x: batch, layer, instance or none.
@@ -105,7 +105,7 @@ def _trunk(net: nn.Module, image_shape: Sequence[int], width: int, norm: Norm) -
         discriminator = MLPDiscriminator(image_shape, width, norm=norm)  # type: ignore[arg-type]
     else:
         check_choice(net, NORMS, norm=norm)
-        square_shape(net, image_shape)
+        check_shape(net, image_shape)
         discriminator = DCGANDiscriminator(image_shape, width, norm)
     return discriminator.trunk, discriminator.head.in_features
 

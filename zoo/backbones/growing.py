@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.backbones.activations import LeakyReLU
-from zoo.backbones.base import Discriminator, Generator, check_at_least, square_shape
+from zoo.backbones.base import Discriminator, Generator, check_at_least, check_shape
 
 _SLOPE = 0.2
 
@@ -53,9 +53,12 @@ def _read_level(level: nn.Module, _: object) -> None:
 class EqualConv2d(nn.Conv2d):
     """A convolution with weights of N(0, 1), scaled to He's deviation in use, so that all learn at one speed."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, padding: int = 0, gain: float = math.sqrt(2)) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: int | tuple[int, int], padding: int | tuple[int, int] = 0,
+        gain: float = math.sqrt(2),
+    ) -> None:  # fmt: skip
         super().__init__(inputs, outputs, size, padding=padding)
-        self.scale = gain / math.sqrt(inputs * size * size)
+        self.scale = gain / math.sqrt(self.weight[0].numel())
 
     def reset_parameters(self) -> None:
         """N(0, 1), and biases of 0."""
@@ -77,10 +80,10 @@ class PixelNorm(nn.Module):
 
 
 class GrowingGenerator(Generator):
-    """z (N, latent_dim) to images (N, C, S, S), through as many blocks as its level has reached.
+    """z (N, latent_dim) to images (N, C, H, W), through as many blocks as its level has reached.
 
     Args:
-        image_shape: (C, S, S), S a power of two from 8 to 128.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         latent_dim: of z, which is normalised to mean square 1.
         width: channels at full size; twice as many at each halving, up to 8 times.
         num_classes: of labels; None for none.
@@ -100,18 +103,18 @@ class GrowingGenerator(Generator):
 
 
 class GrowingDiscriminator(Discriminator):
-    """Images (N, C, S, S) to a score, from as many blocks as its level has reached.
+    """Images (N, C, H, W) to a score, from as many blocks as its level has reached.
 
     Args:
-        image_shape: (C, S, S), S a power of two from 8 to 128.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         width: channels at full size; twice as many at each halving, up to 8 times.
         num_classes: of labels; None for none.
     """
 
     def __init__(self, image_shape: Sequence[int], width: int = 32, num_classes: int | None = None) -> None:
-        channels, widths = _pyramid(self, image_shape, width)
+        channels, base, widths = _pyramid(self, image_shape, width)
         super().__init__(image_shape, widths[0], num_classes)
-        self.trunk = _Analysis(channels, widths)
+        self.trunk = _Analysis(channels, base, widths)
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -121,11 +124,12 @@ class GrowingDiscriminator(Discriminator):
 
 
 class _Synthesis(nn.Module):
-    def __init__(self, input_dim: int, channels: int, widths: list[int]) -> None:
+    def __init__(self, input_dim: int, channels: int, base: tuple[int, int], widths: list[int]) -> None:
         super().__init__()
         self.level = Level(len(widths) - 1)
+        full = base[0] - 1, base[1] - 1
         self.first = nn.Sequential(
-            PixelNorm(), nn.Unflatten(1, (input_dim, 1, 1)), EqualConv2d(input_dim, widths[0], 4, padding=3), *_act(),
+            PixelNorm(), nn.Unflatten(1, (input_dim, 1, 1)), EqualConv2d(input_dim, widths[0], base, full), *_act(),
             EqualConv2d(widths[0], widths[0], 3, padding=1), *_act(),
         )  # fmt: skip
         self.blocks = nn.ModuleList(
@@ -151,7 +155,7 @@ class _Synthesis(nn.Module):
 
 
 class _Analysis(nn.Module):
-    def __init__(self, channels: int, widths: list[int]) -> None:
+    def __init__(self, channels: int, base: tuple[int, int], widths: list[int]) -> None:
         super().__init__()
         self.level = Level(len(widths) - 1)
         self.from_image = nn.ModuleList(nn.Sequential(EqualConv2d(channels, w, 1), _rectifier()) for w in widths)
@@ -164,7 +168,7 @@ class _Analysis(nn.Module):
         )  # fmt: skip
         self.last = nn.Sequential(
             EqualConv2d(widths[0], widths[0], 3, padding=1), _rectifier(),
-            EqualConv2d(widths[0], widths[0], 4), _rectifier(), nn.Flatten(),
+            EqualConv2d(widths[0], widths[0], base), _rectifier(), nn.Flatten(),
         )  # fmt: skip
 
     def forward(self, image: Tensor) -> Tensor:
@@ -197,9 +201,9 @@ def _rectifier() -> nn.Module:
     return LeakyReLU(_SLOPE)
 
 
-def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, list[int]]:
-    """The image's channels, and the features' from 4x4 up."""
+def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, tuple[int, int], list[int]]:
+    """The image's channels, the smallest map's size, and the features' channels from it up."""
     check_at_least(net, 1, width=width)
-    channels, size = square_shape(net, image_shape)
+    channels, size, base = check_shape(net, image_shape)
     top = int(math.log2(size // 4))
-    return channels, [width * min(2 ** (top - level), 8) for level in range(top + 1)]
+    return channels, base, [width * min(2 ** (top - level), 8) for level in range(top + 1)]

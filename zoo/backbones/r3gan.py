@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.backbones.activations import LeakyReLU
-from zoo.backbones.base import Discriminator, Generator, check_at_least, doublings, square_shape
+from zoo.backbones.base import Discriminator, Generator, check_at_least, check_shape, doublings
 
 BLOCKS, EXPANSION, GROUP, SLOPE = 2, 2, 16, 0.2
 
@@ -27,11 +27,11 @@ class R3GANGenerator(Generator):
     Width 768 and latent_dim 64 are the authors' for 32 and 64 pixels: 20.7 and 22.4 million parameters.
 
     Deviations: tanh at the end, as the zoo's images lie in [-1, 1]; the authors have none. Labels enter as one-hot
-    codes beside z. Raises ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for sizes below
-    1.
+    codes beside z. Raises ValueError for an image_shape that no 2^k-fold of a small map is
+    (`zoo.backbones.base.check_shape`), and for sizes below 1.
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         latent_dim: numbers of z.
         width: channels up to 32 pixels; half as many at each doubling above.
         num_classes: of labels that G is given; None for none.
@@ -40,10 +40,10 @@ class R3GANGenerator(Generator):
     def __init__(
         self, image_shape: Sequence[int], latent_dim: int = 64, width: int = 768, num_classes: int | None = None
     ) -> None:
-        channels, widths = _pyramid(self, image_shape, width)
+        channels, base, widths = _pyramid(self, image_shape, width)
         super().__init__(image_shape, latent_dim, num_classes)
         blocks = BLOCKS * len(widths)
-        layers: list[nn.Module] = [_Basis(self.input_dim, widths[0]), *_blocks(widths[0], blocks)]
+        layers: list[nn.Module] = [_Basis(self.input_dim, widths[0], base), *_blocks(widths[0], blocks)]
         for before, after in pairwise(widths):
             layers += [*_change(before, after), _Enlarge(after), *_blocks(after, blocks)]
         self.net = nn.Sequential(*layers, _scaled(nn.Conv2d(widths[-1], channels, 1, bias=False)), nn.Tanh())
@@ -56,29 +56,29 @@ class R3GANDiscriminator(Discriminator):
     generator.
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         width: channels up to 32 pixels; half as many at each doubling above.
         num_classes: of labels that D is given; None for none.
     """
 
     def __init__(self, image_shape: Sequence[int], width: int = 768, num_classes: int | None = None) -> None:
-        channels, widths = _pyramid(self, image_shape, width)
+        channels, base, widths = _pyramid(self, image_shape, width)
         last = widths[0]
         super().__init__(image_shape, last, num_classes)
         blocks = BLOCKS * len(widths)
         layers: list[nn.Module] = [_scaled(nn.Conv2d(channels, widths[-1], 1, bias=False))]
         for before, after in pairwise(widths[::-1]):
             layers += [*_blocks(before, blocks), _Shrink(before), *_change(before, after)]
-        ending = _scaled(nn.Conv2d(last, last, 4, groups=last, bias=False))
+        ending = _scaled(nn.Conv2d(last, last, base, groups=last, bias=False))
         self.trunk = nn.Sequential(*layers, *_blocks(last, blocks), ending, nn.Flatten())
         self.head = nn.Linear(last, 1, bias=False)
         _scaled(self.head)
 
 
 class _Basis(nn.Module):
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int, base: tuple[int, int]) -> None:
         super().__init__()
-        self.basis = nn.Parameter(torch.randn(width, 4, 4))
+        self.basis = nn.Parameter(torch.randn(width, *base))
         self.project = nn.Linear(inputs, width, bias=False)
         _scaled(self.project)
 
@@ -139,8 +139,8 @@ def _scaled(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
     return layer
 
 
-def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, list[int]]:
-    """The image's channels, and the maps' from 4x4 up."""
-    channels, size = square_shape(net, image_shape)
+def _pyramid(net: nn.Module, image_shape: Sequence[int], width: int) -> tuple[int, tuple[int, int], list[int]]:
+    """The image's channels, the smallest map's size, and the maps' channels from it up."""
+    channels, size, base = check_shape(net, image_shape)
     check_at_least(net, max(1, size // 32), width=width)
-    return channels, [width // max(1, r // 32) for r in doublings(4, size)]
+    return channels, base, [width // max(1, r // 32) for r in doublings(4, size)]

@@ -17,9 +17,9 @@ from zoo.backbones.base import (
     Norm,
     check_at_least,
     check_choice,
+    check_shape,
     doublings,
     norm2d,
-    square_shape,
     xavier,
 )
 from zoo.backbones.labelled import Labelled, SelfAttention, norm_of
@@ -35,12 +35,12 @@ class ResNetGenerator(Generator):
     Upsampling is nearest neighbour. Weights start Xavier-uniform, with gain sqrt(2) in the
     residual branches and 1 elsewhere, biases at 0. Deviations: labels enter beside z, and only with
     `label` "batch_norm" as in Miyato & Koyama (2018); 128 pixels start from 8 width, not SNGAN's 16.
-    Raises ValueError unless image_shape is (C, S, S) with S in 8, 16, 32, 64, 128, and for an
+    Raises ValueError for an image_shape that no 2^k-fold of a small map is (`zoo.backbones.base.check_shape`), an
     unknown norm (see `norm2d`), conditional batch norm with another norm than batch, or sizes
     below 1.
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         latent_dim: numbers of z.
         width: channels of the full-size map.
         norm: batch, layer, instance or none.
@@ -54,7 +54,7 @@ class ResNetGenerator(Generator):
         num_classes: int | None = None,
         label: GeneratorLabel = "concat", attention: bool = False,
     ) -> None:  # fmt: skip
-        channels, size = square_shape(self, image_shape)
+        channels, size, (h, w) = check_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         super().__init__(image_shape, latent_dim, num_classes, label)
@@ -62,13 +62,13 @@ class ResNetGenerator(Generator):
             raise ValueError(f"ResNetGenerator: label batch_norm needs norm batch, got {norm!r}")
         classes = num_classes if label == "batch_norm" else None
         widths = [width * (min(8, size // r) if size > 32 else 1) for r in doublings(4, size)]
-        project = nn.Linear(self.input_dim, 16 * widths[0])
+        project = nn.Linear(self.input_dim, h * w * widths[0])
         blocks = [_up_block(c_in, c_out, norm, classes) for c_in, c_out in pairwise(widths)]
         if attention:
             blocks.insert(-1, SelfAttention(widths[-2]))
         self.net = Labelled(
             xavier(project),
-            nn.Unflatten(1, (widths[0], 4, 4)),
+            nn.Unflatten(1, (widths[0], h, w)),
             *blocks,
             norm_of(norm, widths[-1], classes),
             ReLU(),
@@ -93,7 +93,7 @@ class ResNetDiscriminator(Discriminator):
     Deviation: above 32 pixels the papers go on to 4x4 and end in one flat block or none.
 
     Args:
-        image_shape: (C, S, S), S in 8, 16, 32, 64, 128; taken from the data.
+        image_shape: (C, H, W), sides from 8 to 128; taken from the data.
         width: channels of the first block's map.
         norm: batch, layer, instance or none.
         num_classes: of labels that D is given; None for none.
@@ -105,7 +105,7 @@ class ResNetDiscriminator(Discriminator):
         self, image_shape: Sequence[int], width: int = 128, norm: Norm = "none", num_classes: int | None = None,
         label: DiscriminatorLabel = "projection", attention: bool = False,
     ) -> None:  # fmt: skip
-        channels, size = square_shape(self, image_shape)
+        channels, size, _ = check_shape(self, image_shape)
         check_at_least(self, 1, width=width)
         check_choice(self, NORMS, norm=norm)
         halved = doublings(min(8, size // 2), size // 2)[::-1]

@@ -252,9 +252,14 @@ def _flags(gan: GAN, source: Source, parts: Sequence[str]) -> str:
 
 
 def _data_options(there: Sequence[int], here: Sequence[int]) -> dict[str, Any]:
-    """The image's shape is the data's, (C, S, S); points have no options."""
-    options = {"data.channels": 0, "data.image_size": 1} if len(there) == 3 else {}
-    return {option: there[i] for option, i in options.items() if len(here) != 3 or there[i] != here[i]}
+    """The image's shape is the data's, (C, H, W); points have no options."""
+    if len(there) != 3:
+        return {}
+    channels, *sides = there
+    options = {"data.channels": channels} if [*here[:1]] != [channels] or len(here) != 3 else {}
+    return (
+        options if [*here[1:]] == sides else options | {"data.image_size": sides[0] if sides[0] == sides[1] else sides}
+    )
 
 
 def _class(network: Mapping[str, Any]) -> str:

@@ -18,7 +18,10 @@ _MASK = (1 << 64) - 1
 
 
 def mix(*words: int) -> int:
-    """One well-spread 63-bit key from several integers (SplitMix64, Steele et al. 2014)."""
+    """One well-spread key in [0, 2**63) from several integers (SplitMix64, Steele et al. 2014).
+
+    torch's generator on a CPU keeps the low 32 bits of it: two draws are the same with probability 2**-32.
+    """
     state = 0
     for word in words:
         state = (state + word + 0x9E3779B97F4A7C15) & _MASK

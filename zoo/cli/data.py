@@ -41,8 +41,8 @@ def data_module(arguments: Iterable[str], ref: str | Path | None = None) -> Ligh
             words.append(word if "=" in word or not given else f"{word}={given.pop(0)}")
         else:
             raise ValueError(f"unknown argument {word!r}")
-    if not words:
-        raise ValueError("no data is chosen: add -c with a file of configs/data/")
+    if all(word.startswith("--data.") for word in words):
+        raise ValueError("no data are chosen: add -c with a file of configs/data/")
     try:
         made: Any = parser.instantiate_classes(parser.parse_args(words)).data
     except Exception as error:  # the parser's own, and whatever a constructor given something strange raises

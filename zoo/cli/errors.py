@@ -69,6 +69,7 @@ def explain(
             where = where or _argument_with(match[1], arguments)
             others = [name for name in _OTHER_NAMES.get(match[1], ()) if name != where.removesuffix(": ")]
             return no_option(match[1], where, options, also=others)
+        where = _argument_with(match[1], arguments) or where
         return no_option(match[1], where, parameters_of(find(owner)), owner.rpartition(".")[2])
     if match := _REQUIRED.match(leaf):
         return _required(match[1].split(", "), arguments)

@@ -122,7 +122,10 @@ def page(folder: Path) -> str:
     """
     parts = [
         "# The pathology lab",
-        "What the lectures claim of GANs, what was seen here, and how to see it again. The whole page is written by",
+        "What the lectures claim of GANs, what was seen here, and how to see it again. The lectures from which this "
+        "project grew are four: *GAN training pathologies*, *Towards principled methods*, *Tackling the gradient "
+        "issues*, and *Optimization, training and stabilization*. Each experiment names the papers behind a claim. The "
+        "whole page is written by",
         "<!-- not run: takes twenty minutes and writes this page -->\n"
         f"```bash\npython -m zoo lab --all -o {folder.as_posix()}\n```",
     ]

@@ -85,15 +85,16 @@ def run(seed: int, quick: bool) -> Result:
     predicted = penalised_slope(2 * MEAN, PENALTY)
     numbers |= {"slope of a penalised linear critic": -predicted, "W₁": 2 * MEAN}
     numbers |= {"W₁ by the penalised critic": estimate, "W₁ by a penalised linear critic": 2 * MEAN * predicted}
-    d, gp, clip = (curves[name][1][at].abs() for name in nets)
+    d, gp, clip = (curves[name][1][at] for name in nets)
     finding = (
         f"The trained discriminator's slope is {d[3]:.1f} half way, {d[4]:.0e} at the samples' mean (the optimal "
-        f"one's is {curves['optimal discriminator'][1][at[4]].abs():.0e}; a network overshoots it, as batches hardly "
+        f"one's is {curves['optimal discriminator'][1][at[4]]:.0e}; a network overshoots it, as batches hardly "
         f"ever have a point on the wrong side) and {d[6]:.0e} at 8. The penalised critic's is {gp[3]:.2f}, "
         f"{gp[4]:.2f} and {gp[6]:.2f}: not 1, as {predicted:.1f} = 1 + Δ/2λ is the optimum of the penalised problem, "
         f"and its estimate of W₁ = {2 * MEAN:g} is {estimate:.2f}. The clipped critic's slope is {clip.min():.0e} to "
-        f"{clip.max():.0e}: of one order everywhere, but in a unit that nobody knows. Behind the data, where no "
-        f"penalty is taken, the penalised critic has {gp[0]:.2f} at -8."
+        f"{clip.max():.0e}: of one order, but in a unit that nobody knows. Where no penalty is taken, the penalised "
+        f"critic has {gp[0]:.2f} at -8, behind the data, and {gp[6]:.2f} at 8, behind the samples, which sends samples "
+        f"{'away from' if gp[6] > 0 else 'towards'} the data."
     )
     return Result(numbers, finding, partial(_draw, x, curves), size=(9.5, 3.5))
 

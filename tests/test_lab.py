@@ -191,8 +191,14 @@ def test_the_correlation_is_of_ranks() -> None:
     assert tracking.correlation([1.0, 2.0, 3.0, 400.0], [0.1, 3.0, 2.0, 4.0]) == pytest.approx(0.8)
 
 
+def test_a_line_is_taken_away() -> None:
+    """The line through 0, 1, 0, 3 at 0, 1, 2, 3 is 0.8 x - 0.2."""
+    assert tracking.detrended([0.0, 1.0, 0.0, 3.0]) == pytest.approx([0.2, 0.4, -1.4, 0.8])
+
+
 def test_a_game_is_looked_at_by_the_generators_steps(monkeypatch) -> None:
     monkeypatch.setattr(tracking, "POINTS", 50)
+    monkeypatch.setattr(tracking, "FRESH", 500)
     data = Toy(name="ring", samples=4000, batch_size=8)
     data.setup()
     gan = NSGAN(*networks())

@@ -174,15 +174,14 @@ GENERATORS = ("DCGAN", "no batch norm", "MLP")
 
 
 def test_wasserstein_tracks_quality() -> None:
-    """The tolerances are from seeds 0, 1, 2, 4 and 5, with 0.85 to 0.95, of which two are here, too."""
-    runs = [numbers("wasserstein-tracks-quality", seed) for seed in (SEED, SEED + 1, SEED + 2)]
-    assert median(seen["WGAN-GP: rank correlation, estimate of W₁"] for seen in runs) > 0.8
-    for seen in runs:
-        assert seen["W₁ of two draws of the data"] < 0.4
-        assert seen["-log D: exact W₁"][-1] > 1.5
-        assert seen["-log D: rank correlation, loss of G"] < 0.5
-        assert seen["WGAN-GP: rank correlation, estimate of W₁"] > 0.65
-        assert seen["WGAN-GP: estimate of W₁"][-1] == pytest.approx(seen["WGAN-GP: exact W₁"][-1], rel=0.3)
+    """Seed 0, the one of docs/lab.md, has 0.83, and 0.16 without the trends."""
+    seen = numbers("wasserstein-tracks-quality", 0)
+    assert seen["W₁ of two draws of the data"] < 0.2
+    assert seen["-log D: exact W₁"][-1] > 1.5
+    assert seen["-log D: rank correlation, loss of G"] < 0.5
+    assert 0.65 < seen["WGAN-GP: rank correlation, estimate of W₁"] < 0.95
+    assert abs(seen["WGAN-GP: rank correlation, detrended"]) < 0.5
+    assert seen["WGAN-GP: estimate of W₁"][-1] == pytest.approx(seen["WGAN-GP: exact W₁"][-1], rel=0.3)
 
 
 def test_mode_collapse() -> None:

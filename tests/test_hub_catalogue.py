@@ -51,7 +51,10 @@ def test_all_of_one_data_set_were_trained_alike() -> None:
     configs = [
         e.config["training"]["config"] for e in catalogue.entries() if e.config["name"].endswith("fashion_mnist")
     ]
-    for section in ("budget", "data", "seed_everything"):
+    data = [config["data"]["init_args"] for config in configs]
+    for name in ("image_size", "channels", "batch_size", "seed"):
+        assert len({each[name] for each in data}) == 1
+    for section in ("budget", "seed_everything"):
         assert all(config[section] == configs[0][section] for config in configs)
 
 

@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 HALF ?= slow or not slow
 
-.PHONY: demo test slow test-slow test-readme lint format clean
+.PHONY: demo test slow test-slow test-readme site lint format clean
 
 $(BIN)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -21,6 +21,9 @@ slow test-slow: $(BIN)/.installed
 
 test-readme: $(BIN)/.installed  ## every command of README.md as typed, the slow ones too, with a list of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/user/test_pages.py -m '$(HALF)' -k README -vv -rs
+
+site: $(BIN)/.installed  ## build/site/index.html, from the Markdown that exists and the docstrings
+	$(BIN)/python docs/site.py
 
 lint: $(BIN)/.installed
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ what only a site needs: the list of pages beside the text, in the order of docs/
 a folder; and the API, from docstrings. A link that leads nowhere, or any other warning of Sphinx, is an error.
 """
 
+import inspect
 import os
 import re
 import shutil
@@ -126,6 +127,16 @@ def docstring(app: Sphinx, what: str, name: str, of: object, options: object, li
     lines[:] = made
 
 
+def signature(
+    app: Sphinx, what: str, name: str, of: Any, options: object, text: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Of a class that of its constructor, also where `__new__` takes anything; without types, which the text tells."""
+    if what != "class" or of.__init__ is object.__init__:
+        return text, returned
+    _, *parameters = inspect.signature(of.__init__).parameters.values()
+    return str(inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in parameters])), None
+
+
 def build(folder: Path) -> None:
     """Write the site; raises if Sphinx warns."""
     source = folder.parent / f"{folder.name}-pages"
@@ -136,6 +147,7 @@ def build(folder: Path) -> None:
         warningiserror=True, exception_on_warning="-x" in sys.argv,
     )  # fmt: skip
     app.connect("autodoc-process-docstring", docstring, priority=1)
+    app.connect("autodoc-process-signature", signature)
     app.build()
     if app.statuscode:
         raise SystemExit(app.statuscode)

@@ -18,17 +18,9 @@ QUICK = ["-c", NSGAN, "-c", DIGITS, "--data.image_size=8", *SMALL]
 BARE = "--without=[quality,samples,diagnostics]"
 
 
-class Fit(ZooCLI):
-    """One subcommand: the parsers of the others take their time."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        return {"fit": ZooCLI.subcommands()["fit"]}
-
-
 def fit(*args: object) -> ZooCLI:
     """`train.py fit`."""
-    return main(["fit", *map(str, args)], Fit)
+    return main(["fit", *map(str, args)])
 
 
 def parsed(*configs: Path) -> Resolved:

@@ -14,11 +14,10 @@ import pytest
 
 from tests.bundles import publish
 from tests.corpus import FIT, Case, checkpoints, commands, configurations, images
-from tests.fits import Fit
 from tests.processes import typed
 from zoo import __main__ as zoo_main
 from zoo.cli.help import helped
-from zoo.cli.main import ROOT, ZooCLI, main
+from zoo.cli.main import ROOT, main
 
 CASES = [*configurations.CASES, *images.CASES, *checkpoints.CASES, *commands.CASES]
 IN_PROCESSES = [
@@ -76,7 +75,7 @@ def status(case: Case, gan: Path) -> object:
     try:
         if program == "zoo":
             return zoo_main.main(argv)
-        return 0 if helped(argv) else main(argv, Fit if argv[:1] == ["fit"] else ZooCLI)
+        return 0 if helped(argv) else main(argv)
     except SystemExit as stopped:
         return stopped.code
 
@@ -110,6 +109,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(case: Case, gan: Path, tmp_pat
     assert all(word in told[0] for word in case.words), told[0]
     assert "Traceback" not in said.err + said.out
     assert left(tmp_path, laid) == []
+    assert not list(tmp_path.glob("runs/*"))
 
 
 @pytest.mark.parametrize("case", IN_PROCESSES, ids=str)
@@ -129,6 +129,6 @@ def test_so_it_is_in_a_process(case: Case, gan: Path, tmp_path: Path) -> None:
 def test_images_of_every_kind_are_trained_on(tmp_path: Path, capsys) -> None:
     laid = Case(f"{FIT} --data=ImageFolder --data.root=images --data.channels=1 --data.batch_size=8", (), images.FINE)
     laid.lay(tmp_path)
-    cli = main(laid.argument_list(zoo=ROOT)[1:], Fit)
+    cli = main(laid.argument_list(zoo=ROOT)[1:])
     assert sum(len(split.data) for split in cli.datamodule.splits.values()) == len(images.FINE)
     assert cli.model.images == 8

@@ -24,7 +24,7 @@ from tests.bundles import seal
 from tests.compare_runs import FACTS, write_run
 from tests.corpus.checkpoints import whole
 from zoo.benchmark.file import read as read_benchmark
-from zoo.benchmark.resolve import FitOnly
+from zoo.benchmark.resolve import Unplayed
 from zoo.cli.configs import check_files, read_file
 from zoo.cli.main import ROOT, main
 from zoo.compare import compare, html
@@ -133,7 +133,7 @@ def test_any_configuration(folder: Path, source: Path, tree: Any) -> None:
     said, status = io.StringIO(), 0
     with redirect_stderr(said), redirect_stdout(said):
         try:
-            main(["fit", "-c", str(file), *words], FitOnly)
+            main(["fit", "-c", str(file), *words], Unplayed)
         except SystemExit as stopped:
             status = stopped.code
     lines = [line for line in said.getvalue().splitlines() if line.startswith("error")]

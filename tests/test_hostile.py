@@ -18,7 +18,7 @@ import zoo
 from tests.bundles import forge, refused, seal
 from tests.corpus.checkpoints import DESCRIPTION, GAME, generator, tensors, whole
 from tests.corpus.images import EPS, TEXT_BOMB, png
-from tests.fits import DIGITS, NSGAN, Fit
+from tests.fits import DIGITS, NSGAN
 from zoo.cli.main import main
 from zoo.hub.finetune import read as read_source
 
@@ -143,7 +143,7 @@ def test_a_source_is_no_configuration(text: str, capsys) -> None:
     for option in (["--model.init_from=x.ckpt"], ["--model.init_from", "x.ckpt"], ["-c", "mine.yaml"]):
         Path("mine.yaml").write_text("model: {init_args: {init_from: x.ckpt}}")
         with pytest.raises(SystemExit):
-            main(["fit", "-c", str(NSGAN), "-c", str(DIGITS), *option], Fit)
+            main(["fit", "-c", str(NSGAN), "-c", str(DIGITS), *option])
         assert "x.ckpt" in capsys.readouterr().err.splitlines()[-1]
 
 

@@ -97,6 +97,7 @@ RUNS = [
     run("run.json", b"\xff", "not JSON"),
     run("run.json", "[]", "not a JSON object"),
     run("run.json", "{}", "no variant"),
+    run("run.json", '{"variant": "nsgan", "dataset": "digits"}', "no status"),
     run("run.json", json.dumps({**RUN, "result": 3}), "result"),
     run("run.json", json.dumps({**RUN, "result": {"kimg": "x"}}), "kimg"),
     run("metrics.jsonl", "x\n", "metrics.jsonl:1"),
@@ -113,13 +114,7 @@ BENCHMARKS = [
     zoo("benchmark p.yaml", "p.yaml", "no keys", files={"p.yaml": ""}),
     zoo("benchmark {zoo}/configs/benchmarks/digits.yaml --jobs 0", "--jobs", "at least 1"),
     zoo("benchmark {zoo}/configs/benchmarks/digits.yaml --restarts -1", "--restarts", "-1"),
-    benchmark("'nope'", configs=["nope"]),
-    benchmark("budget.kimg", "float", "'nan'", budget={"kimg": "nan"}),
     benchmark("overrides", "ckpt_path", overrides={"ckpt_path": "x"}),
-    benchmark("'model.widht'", overrides={"model.widht": 3})._replace(words=("p.yaml", "nsgan", "widht")),
-    benchmark(
-        "search.ranges", "uniform", search={"draws": 1, "ranges": {"nsgan": {"model.ema_decay": {"uniform": 3}}}}
-    ),
 ]
 
 PLACES = [

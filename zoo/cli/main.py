@@ -149,6 +149,12 @@ class ZooCLI(LightningCLI):
 
     run: Run
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The one that the command line begins with, else all: each takes time to build."""
+        known = LightningCLI.subcommands()
+        return {word: known[word] for word in Parser.words[:1] if word in known} or known
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The run's names, its budget, its ranks' patience, and what networks learn from the data and each other."""
         parser.add_argument("--help-all", action="help", help="Show every option.")
@@ -316,7 +322,10 @@ class ZooCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
         except Requeue:
             if slurm.slurm_job() is not None and self.trainer.is_global_zero:
-                self._requeue()
+                try:
+                    slurm.requeue()
+                except OSError as error:
+                    _fail(f"{error}; go on with --ckpt_path {self.run.folder / files.LAST}")
             raise
         except Exception as error:
             if hasattr(self, "run") and self.model.steps == 0 and _mistake(error):
@@ -325,12 +334,6 @@ class ZooCLI(LightningCLI):
             if not full or not hasattr(self, "run"):
                 raise
             _fail(self.run.full(cast(OSError, error)))
-
-    def _requeue(self) -> None:
-        try:
-            slurm.requeue()
-        except OSError as error:
-            _fail(f"{error}; go on with --ckpt_path {self.run.folder / files.LAST}")
 
 
 def keep_recipe(gan: GAN, recipe: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,30 @@ def typed(
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds)
     with tempfile.TemporaryDirectory() as place:
         output = [Path(place, name) for name in ("out", "err")]
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                status = _play(folder, [str(word) for word in words], output, environment, seconds)
-            finally:
-                os._exit(status)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        status = ended(begun(folder, *words, output=output, seconds=seconds, **environment))
         said = [path.read_text(errors="replace") for path in output]
     return subprocess.CompletedProcess(words, status, *said)
 
 
-def _play(folder: Path, words: list[str], output: list[Path], environment: Mapping[str, str], seconds: int) -> int:
+def begun(folder: Path, *words: object, output: Sequence[Path], seconds: int = 600, **environment: str) -> int:
+    """The id of a process of `typed` that is not waited for; its stdout and stderr are appended to `output`."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            torch.set_num_threads(1)
+            status = _play(folder, [str(word) for word in words], output, environment, seconds)
+        finally:
+            os._exit(status)
+    return child
+
+
+def ended(child: int) -> int:
+    """The exit status of what has `begun`; -9 where it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _play(folder: Path, words: list[str], output: Sequence[Path], environment: Mapping[str, str], seconds: int) -> int:
     """The exit status; what this process had open, registered or caught as pytest's is not the child's."""
     atexit._clear()
     signal.alarm(seconds)

@@ -40,12 +40,6 @@ def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
         compare([tmp_path / "file"])
     with pytest.raises(ValueError, match="no runs to compare"):
         compare([])
-    (run / "run.json").write_text('{"variant": "nsgan", "dataset": "digits"}')
-    with pytest.raises(ValueError, match=r"run/run\.json has no status"):
-        compare([run])
-    (run / "run.json").write_text("{")
-    with pytest.raises(ValueError, match=r"run/run\.json is not JSON"):
-        compare([run])
 
 
 def test_configurations_go_by_the_names_of_the_command_line() -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import zoo
-from zoo.__main__ import main
 from zoo.cli.data import data_module
 from zoo.cli.main import ROOT
 from zoo.hub import bundle, catalogue
@@ -70,12 +69,6 @@ def test_a_published_score_can_be_measured_again(name: str) -> None:
     assert measured.facts["n_real"] == told["n_real"]
     for score, value in measured.scores.items():
         assert value == pytest.approx(told["scores"][f"full/{score}"], rel=0.01)
-
-
-def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == catalogue.names()
 
 
 def test_a_wheel_without_some_weights_says_where_they_are(tmp_path, monkeypatch) -> None:

@@ -103,19 +103,6 @@ def test_a_refusal_says_how_to_leave_out_what_does_not_fit(published: Path, tmp_
     assert torch.equal(gan.sample(5, seed=2), zoo.load(published).sample(5, seed=2))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--model.init_from=x.ckpt", "--model.init_from.parts=[generator]"], ["init_from", "--model.init_from.ref"]),
-        (["--model.init_from=/nowhere/x.ckpt"], ["no checkpoint at /nowhere/x.ckpt"]),
-    ],
-)
-def test_a_mistake_is_one_line(arguments: list[str], words: list[str], tmp_path: Path, capsys) -> None:
-    said = said_of(capsys, "nsgan", tmp_path, *arguments)
-    assert all(word in said for word in words), said
-    assert not list(tmp_path.iterdir())
-
-
 # Published checkpoints.
 
 

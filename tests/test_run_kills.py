@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from tests.games import same
-from tests.victims import Victims
+from tests.processes import begun, ended
 from zoo.cli.main import ROOT
 from zoo.run import files
 from zoo.run.records import read_metrics
@@ -36,10 +36,9 @@ TINY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def victims() -> Iterator[Victims]:
-    with Victims() as made:
-        yield made
+def start(*words: object, output: Path, **environment: str) -> int:
+    """The id of the process of a `train.py` with these words."""
+    return begun(ROOT, "train.py", *words, output=[output, output], **environment)
 
 
 def until(condition: Callable[[], object], said: Path, seconds: float = 300) -> None:
@@ -65,25 +64,25 @@ def parts(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: Path, victims: Victims) -> None:
+def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: Path) -> None:
     draw = random.Random(0)
     words = [*TINY, f"--trainer.default_root_dir={tmp_path / 'runs'}"]
     output = tmp_path / "said"
-    run = victims.start(*words, output=output)
+    run = start(*words, output=output)
     folder = first_save(tmp_path / "runs", output)
     last = folder / "last.ckpt"
     lost, inside, kimg = [], 0, 0.0
     for kill in range(100):
         if kill:
             was = last.stat().st_ino
-            run = victims.start(*words, f"--ckpt_path={last}", output=output)
+            run = start(*words, f"--ckpt_path={last}", output=output)
             if kill % 5:  # every fifth may die before it has trained
                 until(lambda was=was: last.stat().st_ino != was, output)
         time.sleep(draw.uniform(0, 0.5))
         if kill % 2:
             until(lambda: parts(folder), output)
         os.kill(run, signal.SIGKILL)
-        assert victims.wait(run) == -signal.SIGKILL, output.read_text()
+        assert ended(run) == -signal.SIGKILL, output.read_text()
         inside += bool(parts(folder))
         before, kimg = kimg, files.read(last)["game"]["images"] / 1000
         assert kimg >= before
@@ -96,10 +95,10 @@ def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: 
 
     steps = files.read(last)["game"]["steps"] + 20
     limit = f"--trainer.max_steps={steps}"
-    assert victims.wait(victims.start(*words, limit, f"--ckpt_path={last}", output=output)) == 0, output.read_text()
+    assert ended(start(*words, limit, f"--ckpt_path={last}", output=output)) == 0, output.read_text()
     assert not parts(folder)
     straight = [*TINY, limit, f"--trainer.default_root_dir={tmp_path / 'straight'}"]
-    assert victims.wait(victims.start(*straight, output=tmp_path / "straight-said")) == 0
+    assert ended(start(*straight, output=tmp_path / "straight-said")) == 0
     theirs, ours = (files.read(f / "last.ckpt") for f in (folder_of(tmp_path / "straight"), folder))
     assert same(theirs["state_dict"], ours["state_dict"])
     for a, b in zip(theirs["optimizer_states"], ours["optimizer_states"], strict=True):
@@ -110,15 +109,15 @@ def test_a_hundred_kills_cost_no_more_than_is_said_and_change_nothing(tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_real_signal_saves_and_is_status_0(number: signal.Signals, tmp_path: Path, victims: Victims) -> None:
+def test_a_real_signal_saves_and_is_status_0(number: signal.Signals, tmp_path: Path) -> None:
     """Also in the middle of a save, and twice."""
     output = tmp_path / "said"
-    run = victims.start(*TINY, f"--trainer.default_root_dir={tmp_path / 'runs'}", output=output)
+    run = start(*TINY, f"--trainer.default_root_dir={tmp_path / 'runs'}", output=output)
     folder = first_save(tmp_path / "runs", output)
     until(lambda: parts(folder), output)
     os.kill(run, number)
     os.kill(run, number)
-    assert victims.wait(run) == 0, output.read_text()
+    assert ended(run) == 0, output.read_text()
     assert "Traceback" not in output.read_text()
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "interrupted"
@@ -206,9 +205,9 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
-def test_a_signal_at_any_moment_saves(number: signal.Signals, moment: str, tmp_path: Path, victims: Victims) -> None:
+def test_a_signal_at_any_moment_saves(number: signal.Signals, moment: str, tmp_path: Path) -> None:
     words, environment, output = told(number, moment, tmp_path)
-    status = victims.wait(victims.start(*words, output=output, env=environment))
+    status = ended(start(*words, output=output, **environment))
     assert (status != 0) == (number == signal.SIGINT), output.read_text()
     check_stopped(tmp_path / "runs", output, moment, 1)
 
@@ -248,15 +247,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path, victims: Victims) -> None:
+def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path) -> None:
     output = tmp_path / "said"
     words = [*TINY, f"--trainer.default_root_dir={small_disk}"]
-    run = victims.start(*words, output=output)
+    run = start(*words, output=output)
     folder = first_save(small_disk, output)
     with (folder / "other").open("wb", buffering=0) as other, suppress(OSError):
         while True:
             other.write(bytes(4096))
-    assert victims.wait(run) == 1
+    assert ended(run) == 1
     errors = [line for line in output.read_text().splitlines() if "rror" in line]
     kimg = files.read(folder / "last.ckpt")["game"]["images"] / 1000
     assert len(errors) == 1, output.read_text()
@@ -265,8 +264,8 @@ def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path, victims: Victims
         f"No space left on device; make room and go on from {kimg:g} kimg with --ckpt_path {folder / 'last.ckpt'}"
     )
     (folder / "other").unlink()
-    again = victims.start(*words, f"--ckpt_path={folder / 'last.ckpt'}", "--trainer.max_steps=200", output=output)
-    assert victims.wait(again) == 0, output.read_text()
+    again = start(*words, f"--ckpt_path={folder / 'last.ckpt'}", "--trainer.max_steps=200", output=output)
+    assert ended(again) == 0, output.read_text()
     rows = read_metrics(folder / "metrics.jsonl")
     assert [row["progress/kimg"] for row in rows] == pytest.approx([BATCH * n for n in range(1, 201)])
 

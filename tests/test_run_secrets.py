@@ -59,16 +59,6 @@ def test_a_run_and_its_export_hold_no_credentials(armed, tmp_path: Path, monkeyp
     assert "canary" not in said.out + said.err
 
 
-def test_the_canaries_sing_without_the_mute(armed, tmp_path: Path, monkeypatch) -> None:
-    """The same run, with nothing taken out."""
-    monkeypatch.setattr("zoo.cli.main.redacted", lambda value: value)
-    monkeypatch.setattr(record, "redacted_words", list)
-    words = [str(word) for word in QUICK] + [f"--trainer.default_root_dir={tmp_path}", "--trainer.max_steps=1"]
-    monkeypatch.setattr(sys, "orig_argv", ["python", "train.py", "--token=canary10-word"])
-    fit(*words, "--trainer.callbacks=[]")
-    assert {path.name for path, _ in leaks(tmp_path)} == {"run.json"}
-
-
 def test_an_error_holds_no_credentials(armed, tmp_path: Path) -> None:
     from lightning.pytorch import Trainer
     from torch.utils.data import DataLoader

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.backbones.base import Discriminator
 from zoo.run.loggers import log_picture
-from zoo.run.pictures import cells, class_grid, is_picture, picture, write_png
+from zoo.run.pictures import cells, class_grid, is_picture, picture, write_image
 from zoo.run.schedule import Every
 from zoo.run.trainer import in_notebook, leaves_nothing, run_folder
 from zoo.support.freezing import evaluating
@@ -89,7 +89,7 @@ class Samples(Callback):
             rank_zero_warn(f"Samples: there are NaN values at {gan.kimg:g} kimg, so no picture")
             return
         drawn = picture(samples, columns, data, None if data is None else landscape(gan))
-        path = write_png(drawn, self._path(gan))
+        path = write_image(drawn, self._path(gan))
         log_picture(trainer.loggers, "samples/grid", drawn, gan.kimg)
         if in_notebook():
             shown = import_module("IPython.display")

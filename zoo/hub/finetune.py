@@ -7,12 +7,12 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from zoo.cli.choices import hint
 from zoo.cli.configs import with_files
 from zoo.cli.data import data_module, data_words
 from zoo.gan import GAN
@@ -188,9 +188,8 @@ def _chosen(parts: Sequence[str] | None, networks: Iterable[str], source: Source
     both = [name for name in networks if name in source.parts]
     for part in parts or ():
         if part not in networks:
-            close = get_close_matches(part, networks, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"init_from: parts: there is no network {part!r}{hint} (choose from {', '.join(both)})")
+            among = f"{hint(part, list(networks))} (choose from {', '.join(both)})"
+            raise ValueError(f"init_from: parts: there is no network {part!r}{among}")
         if part not in both:
             raise ValueError(f"init_from: {source.ref} has no {part} (choose parts from {', '.join(both)})")
     if not both:

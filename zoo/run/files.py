@@ -12,7 +12,6 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -138,16 +137,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _others(path: Path) -> str:
     """What of the same run is whole, the latest first."""
-    found = sorted(_whole_beside(path), reverse=True)
-    listed = " and ".join(f"{name} ({kimg:g} kimg)" for kimg, name in found)
-    return f"; whole beside it: {listed}" if listed else ""
-
-
-def _whole_beside(path: Path) -> Iterator[tuple[float, str]]:
-    for name in NAMES:
+    found = []
+    for name in set(NAMES) - {path.name}:
         with suppress(ValueError, KeyError, TypeError):  # it is damaged too, or somebody else's
-            if name != path.name:
-                yield _read(path.with_name(name))["game"]["images"] / 1000, name
+            found.append((_read(path.with_name(name))["game"]["images"] / 1000, name))
+    listed = " and ".join(f"{name} ({kimg:g} kimg)" for kimg, name in sorted(found, reverse=True))
+    return f"; whole beside it: {listed}" if listed else ""
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:

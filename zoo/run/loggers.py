@@ -188,7 +188,7 @@ class WandbLogger(LightningWandbLogger):
             return
         self._id = self._wandb_init["id"] = self._experiment.id
         self._attempt(self._experiment.finish, exit_code=0 if status == "success" else 1)
-        self._attempt(_hush)
+        self._attempt(_relay, None)
         self._experiment = None
 
     def _open(self) -> Run:
@@ -209,9 +209,12 @@ class WandbLogger(LightningWandbLogger):
                     raise
                 _warn_offline(f"could not be reached ({_first_line(error)})")
                 run = wandb.init(**arguments, mode="offline")
-        _say_where(run)
+        if run.url:
+            rank_zero_info(f"W&B: {run.url}")
+        elif not run.disabled:
+            rank_zero_info(f"W&B: offline; send it with `wandb sync {Path(run.dir).parent}`")
         if not run.offline and not run.disabled:
-            wandb.termsetup(wandb.setup().settings, _Relay(run))
+            _relay(_Relay(run))
         run.define_metric(KIMG, hidden=True)
         run.define_metric("*", step_metric=KIMG)
         return run
@@ -263,11 +266,11 @@ class _Relay:
     error = warning
 
 
-def _hush() -> None:
-    """Remove the :class:`_Relay`."""
+def _relay(relay: _Relay | None) -> None:
+    """Where W&B's own messages go."""
     import wandb
 
-    wandb.termsetup(wandb.setup().settings, None)
+    wandb.termsetup(wandb.setup().settings, relay)
 
 
 def import_wandb() -> None:
@@ -359,14 +362,6 @@ def log_alert(loggers: Iterable[Logger], title: str, text: str) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_alert(title, text)
-
-
-def _say_where(run: Run) -> None:
-    """Print one line in place of W&B's twenty."""
-    if run.url:
-        rank_zero_info(f"W&B: {run.url}")
-    elif not run.disabled:
-        rank_zero_info(f"W&B: offline; send it with `wandb sync {Path(run.dir).parent}`")
 
 
 def _known_mode(mode: str, source: str) -> Mode:

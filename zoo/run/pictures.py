@@ -109,12 +109,15 @@ def save_picture(samples: Tensor, path: str | Path, columns: int | None = None) 
             f"{path}: {suffix} has at most {limit} pixels a side, not {max(drawn.shape)}; save fewer, or a .png"
         )
     options = {".png": {}, ".webp": {"lossless": True}}.get(suffix, {"quality": 95})
-    return _write(drawn, path, **options)
+    return write_image(drawn, path, **options)
 
 
-def write_png(image: np.ndarray, path: Path) -> Path:
-    """Write an image (H, W, 3), uint8, making its folder if need be; returns where it is."""
-    return _write(image, path)
+def write_image(image: np.ndarray, path: Path, **options: Any) -> Path:
+    """Write an image (H, W, 3), uint8, with Pillow's options, making its folder if need be; returns where it is."""
+    memory = BytesIO()
+    Image.fromarray(image).save(memory, Image.registered_extensions()[path.suffix.lower()], **options)
+    put(memory.getbuffer(), path)
+    return path
 
 
 def is_picture(path: Path) -> bool:
@@ -124,13 +127,6 @@ def is_picture(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _write(image: np.ndarray, path: Path, **options: Any) -> Path:
-    memory = BytesIO()
-    Image.fromarray(image).save(memory, Image.registered_extensions()[path.suffix.lower()], **options)
-    put(memory.getbuffer(), path)
-    return path
 
 
 def show(samples: Tensor, path: str | Path | None = None, columns: int | None = None) -> Image.Image:

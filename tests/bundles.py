@@ -24,8 +24,8 @@ ARGUMENTS = {
 }
 
 
-def game() -> GAN:
-    torch.manual_seed(3)
+def game(seed: int = 3) -> GAN:
+    torch.manual_seed(seed)
     return recipe.build("wgan_gp", ARGUMENTS)
 
 
@@ -39,9 +39,15 @@ def described(gan: GAN, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def publish(folder: Path, gan: GAN | None = None, **options: Any) -> Path:
+def publish(folder: Path, gan: GAN | None = None, *, overwrite: bool = False, **changes: Any) -> Path:
     gan = gan or game()
-    return bundle.write(folder, gan, described(gan), "# card\n", gan.sample(4, seed=0), **options)
+    config = described(gan, **changes)
+    return bundle.write(folder, gan, config, "# card\n", gan.sample(4, seed=0), overwrite=overwrite)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All of a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def seal(folder: Path) -> None:

@@ -93,7 +93,9 @@ def test_there_are_enough() -> None:
     assert len({case.argv + repr(case.files) for case in CASES}) >= 150
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case.slow else case for case in CASES], ids=str
+)
 def test_a_mistake_is_one_line_and_leaves_nothing(case: Case, gan: Path, tmp_path: Path, capsys) -> None:
     case.lay(tmp_path)
     laid = set(tmp_path.rglob("*"))

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import zoo
+from tests import bundles
+from tests.bundles import files
 from tests.fakes.hub import Hub, Models
-from tests.fakes.published import files, publishable
 from zoo.__main__ import main
 from zoo.hub.bundle import FILES
 from zoo.hub.publish import Plan, publish
@@ -17,7 +18,7 @@ from zoo.hub.remote import fetch
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = publishable(tmp_path_factory.mktemp("published") / "ring")
+    made = bundles.publish(tmp_path_factory.mktemp("published") / "ring")
     (made / "notes.txt").write_text("nobody else's business")
     return made
 
@@ -57,13 +58,13 @@ def test_a_hub_has_the_five_files_in_one_commit_and_gives_the_same_gan(
     assert main(["publish", str(folder), "--hf", "me/ring"]) == 0
     [(commit, sent)] = hub.repos["me/ring"].items()
     assert sent == own(folder)
-    assert hub.calls == ["create_repo", "wgan_gp-ring, version 1"]
+    assert hub.calls == ["create_repo", "wgan_gp-digits, version 1"]
     told = capsys.readouterr()
     assert f"published; zoo.from_pretrained('hf:me/ring@{commit}') loads it" in told.out
     assert "hf_secret" not in told.out + told.err
     original, loaded = (zoo.from_pretrained(r).sample(4, seed=0) for r in (folder, f"hf:me/ring@{commit}"))
     assert torch.equal(original, loaded)
-    newer = publishable(tmp_path / "newer", seed=1, version="2")
+    newer = bundles.publish(tmp_path / "newer", bundles.game(1), version="2")
     second = publish(newer, hf="me/ring")
     assert files(fetch(f"hf:me/ring@{commit}")) == own(folder)
     assert files(fetch(str(second))) == files(fetch("hf:me/ring")) == files(newer)
@@ -163,6 +164,6 @@ def test_without_credentials_wandb_is_sent_nothing(wandb: Models, folder: Path) 
 
 
 def test_a_version_that_wandb_would_count_itself(tmp_path: Path) -> None:
-    folder = publishable(tmp_path / "ring", version="v1")
+    folder = bundles.publish(tmp_path / "ring", version="v1")
     with pytest.raises(ValueError, match=r"^wandb:me/zoo/ring: W&B counts versions v0, v1, \.\.\. itself"):
         publish(folder, wandb="me/zoo/ring")

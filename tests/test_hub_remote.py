@@ -6,20 +6,20 @@ import pytest
 import torch
 
 import zoo
+from tests.bundles import files, game, publish
 from tests.fakes.hub import Files, Hub, Models
-from tests.fakes.published import files, publishable
 from zoo.hub import remote
 from zoo.hub.bundle import FILES
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publishable(tmp_path_factory.mktemp("published") / "ring")
+    return publish(tmp_path_factory.mktemp("published") / "ring")
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return files(publishable(tmp_path_factory.mktemp("other") / "ring", seed=1, version="2"))
+    return files(publish(tmp_path_factory.mktemp("other") / "ring", game(1), version="2"))
 
 
 @pytest.fixture(autouse=True)
@@ -189,7 +189,7 @@ def test_what_wandb_has_and_is_no_published_checkpoint(wandb: Models, folder: Pa
     wandb.add("e/p/pickled", {"model.ckpt": b"a pickle", "config.json": b"{}"})
     wandb.add("e/p/linked", whole, config={"ref": "file:///etc/hostname"})
     wandb.add("e/p/large", whole, README={"size": 1_100_000_000})
-    wandb.add("e/p/edited", {**whole, "config.json": whole["config.json"].replace(b"ring", b"rung")})
+    wandb.add("e/p/edited", {**whole, "config.json": whole["config.json"].replace(b"digits", b"digitz")})
     wandb.add("e/p/strange", whole).version = "../../v1"
     wandb.add("e/p/lost", whole).get_entry = lambda name: 1 / 0
     assert "shows no such model: artifact membership 'e/p/none:latest' not found" in refusal("wandb:e/p/none")

@@ -72,7 +72,9 @@ def test_cut_short_between_two_batches_and_resumed_is_straight(tmp_path: Path) -
     check(Trial(tmp_path, ROOT / "configs/wgan_gp.yaml", DIGITS), signal.SIGTERM, saved=CUT)
 
 
-@pytest.mark.parametrize("precision", ["64-true", "16-true", pytest.param("bf16-true", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "precision", ["64-true", *(pytest.param(f"{half}-true", marks=pytest.mark.slow) for half in ("16", "bf16"))]
+)
 def test_other_precisions_are_resumed_and_loaded(precision: str, tmp_path: Path) -> None:
     trial = Trial(tmp_path, NSGAN, DIGITS)
     words = [f"--trainer.precision={precision}"]

@@ -355,7 +355,7 @@ def in_a_process(folder: Path, url: str, server: FakeWandb) -> dict[str, Any]:
     ("mood", "why"),
     [
         ("silent", "Timed out finishing run"),
-        ("401", "Fatal error while uploading data"),
+        pytest.param("401", "Fatal error while uploading data", marks=pytest.mark.slow),
         pytest.param("dead", "Timed out finishing run", marks=pytest.mark.slow),
         pytest.param("500", "Timed out finishing run", marks=pytest.mark.slow),
     ],

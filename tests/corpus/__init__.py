@@ -27,6 +27,7 @@ class Case(NamedTuple):
     words: tuple[str, ...]
     files: Mapping[str, Content] = {}
     read_only: bool = False  # whether nothing can be written in the folder
+    slow: bool = False  # whether it repeats another mistake with another option
 
     def argument_list(self, **places: object) -> list[str]:
         return [
@@ -48,6 +49,11 @@ class Case(NamedTuple):
         typed = self.argv.removeprefix(FIT).replace("{zoo}/", "")
         texts = [c for c in self.files.values() if isinstance(c, str) and len(c) < 80 and typed in {"-c mine.yaml"}]
         return " ".join([*texts, typed])[:100]
+
+
+def again(case: Case) -> Case:
+    """A mistake of which there is another case, for the slow half."""
+    return case._replace(slow=True)
 
 
 def fit(argv: str, *words: str, **files: Content) -> Case:

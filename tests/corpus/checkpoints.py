@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tests.bundles import publish
 from tests.corpus import FIT, Case, zoo
-from tests.fakes.published import publishable
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.variants.nsgan import NSGAN
 
@@ -126,7 +126,7 @@ KINDS: list[tuple[Any, tuple[str, ...]]] = [
 
 
 def published(change: Callable[[Path], object]) -> Callable[[Path], object]:
-    return lambda path: change(publishable(path))
+    return lambda path: change(publish(path))
 
 
 FOLDERS = [

@@ -13,8 +13,7 @@ from tests.fits import BARE, DIGITS, ROOT, SMALL, fit, only
 from zoo.backbones.base import check_shape
 from zoo.metrics.features.simple import PixelFeatures
 from zoo.noise import Noise
-from zoo.run import pictures
-from zoo.run.films import walk
+from zoo.run.films import of_walk, walk
 from zoo.stabilizers import AdaptiveAugment, DiffAugment
 
 AUGMENT = {"began": None, "nsgan": "zoo.stabilizers.DiffAugment", "sngan": "zoo.stabilizers.AdaptiveAugment"}
@@ -63,7 +62,7 @@ def test_two_batches_through_the_command(config: str, tmp_path: Path) -> None:
     assert cli.trainer.callback_metrics["fd/digits-cnn"] > 0
     picture = Image.open(sorted((only(tmp_path) / "samples").glob("*.png"))[-1])
     assert picture.size == (8 * (2 * 24 + 2) - 2, 8 * (2 * 16 + 2) - 2)  # 64 images, twice as large, 2 pixels between
-    frames = [pictures.picture(samples, 2) for samples in walk(cli.model, 2, stops=1, frames=1)]
+    frames = [*of_walk(walk(cli.model, 2, stops=1, frames=1), columns=2)]
     assert [frame.shape for frame in frames] == [(32, 98, 3)]
 
 

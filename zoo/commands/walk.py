@@ -25,11 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> None:
     """Load, walk, and save the film."""
     from zoo.hub.pretrained import trained
-    from zoo.run.films import save_film, walk
-    from zoo.run.pictures import picture
+    from zoo.run.films import of_walk, save_film, walk
 
     gan = trained(chosen.ref, trust=chosen.trust)
     frames = walk(gan, chosen.n, stops=chosen.stops, frames=chosen.frames, seed=chosen.seed, labels=chosen.label)
-    path = save_film((picture(frame, chosen.columns) for frame in frames), chosen.output, chosen.fps)
+    path = save_film(of_walk(frames, chosen.columns), chosen.output, chosen.fps)
     count = chosen.stops * chosen.frames
     print(f"{count} frames of {chosen.n} samples of {type(gan).__name__} at {gan.kimg:g} kimg: {path}")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.noise import Noise
 from zoo.run.files import put
+from zoo.run.pictures import picture
 from zoo.run.records import read_picture
 
 if TYPE_CHECKING:
@@ -122,3 +123,8 @@ def save_film(frames: Iterable[np.ndarray], path: str | Path, fps: float = 12, *
     first.save(memory, FORMATS[suffix], **options)
     put(memory.getbuffer(), path)
     return path
+
+
+def of_walk(frames: Iterable[Tensor], columns: int | None = None) -> Iterator[np.ndarray]:
+    """The :func:`zoo.run.pictures.picture` of each frame of a :func:`walk`."""
+    return (picture(samples, columns) for samples in frames)

@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/catalogue.md, and a page for each variant. `python docs/build.py`.
+"""Write the tables of README.md, the catalogue and the papers, and a page for each variant. `python docs/build.py`.
 
 A member's paper and equations are those of its module's docstring: the first line, "Name: authors year, ...", and the
 indented lines below it. Its configurations are the files of `configs/` that name its class. A page's arguments, logged
@@ -9,13 +9,18 @@ import inspect
 import re
 from pathlib import Path
 
+from zoo.commands import papers
 from zoo.gan import GAN
 from zoo.hub import catalogue
 from zoo.hub.card import equations, paper
 from zoo.variants import variants
 
 ROOT = Path(__file__).parent.parent
-TABLES = {"README.md": "members", "docs/catalogue.md": "catalogue"}  # each stands between two marks
+TABLES = {
+    "README.md": "members",
+    "docs/catalogue.md": "catalogue",
+    "docs/papers.md": "papers",
+}  # each stands between two marks
 
 
 def configurations(member: type[GAN]) -> list[str]:
@@ -50,7 +55,7 @@ def _loss(equation: str) -> str:
 
 def documents() -> dict[Path, str]:
     """Every generated document, by path: README.md and the catalogue with fresh tables, and a page for each member."""
-    tables = {"members": table(), "catalogue": catalogue.markdown(catalogue.entries())}
+    tables = {"members": table(), "catalogue": catalogue.markdown(catalogue.entries()), "papers": papers.markdown()}
     made = {}
     for file, name in TABLES.items():
         text = (ROOT / file).read_text(encoding="utf-8")

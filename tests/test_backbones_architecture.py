@@ -22,6 +22,8 @@ from zoo.backbones import (
     R3GANGenerator,
     ResNetDiscriminator,
     ResNetGenerator,
+    SNDCGANDiscriminator,
+    SNDCGANGenerator,
 )
 from zoo.backbones.base import NORMS, norm2d
 from zoo.backbones.growing import EqualConv2d, GrowingDiscriminator, GrowingGenerator, PixelNorm
@@ -278,6 +280,33 @@ def test_an_mlp_without_hidden_layers_is_a_linear_critic():
     d.head.weight.data = torch.tensor([[3.0, 4.0]])
     d.head.bias.data = torch.tensor([0.5])
     assert d(torch.tensor([[1.0, 2.0], [-1.0, 0.0]]))[0].tolist() == [11.5, -2.5]
+
+
+@pytest.mark.parametrize("size", [8, 32, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_plain_networks_of_sngan_end_at_an_eighth_of_the_image(size: int, channels: int) -> None:
+    g = SNDCGANGenerator((channels, size, size), 5, width=2, num_classes=3)
+    d = SNDCGANDiscriminator((channels, size, size), width=2, num_classes=3)
+    e, labels = size // 8, torch.arange(3)
+    maps = map_channels(g.net, torch.randn(3, 8))
+    assert {side: maps[side] for side in (2 * e, 4 * e, 8 * e)} == {2 * e: 8, 4 * e: 4, 8 * e: channels}
+    score, features = d(g(torch.randn(3, 5), labels), labels)
+    assert (score.shape, features["hidden"].shape) == ((3,), (3, 16 * e * e))
+
+
+def test_the_plain_networks_of_sngan_take_sides_that_8_divides() -> None:
+    assert SNDCGANGenerator((1, 16, 24), 5, width=2)(torch.randn(2, 5)).shape == (2, 1, 16, 24)
+    with pytest.raises(ValueError, match=r"SNDCGANDiscriminator: image_shape is \(1, 28, 28\).*8 must divide both"):
+        SNDCGANDiscriminator((1, 28, 28))
+
+
+def test_the_plain_networks_of_sngan_start_as_published() -> None:
+    nets = SNDCGANGenerator((3, 32, 32), width=16).net, SNDCGANDiscriminator((3, 32, 32), width=16).trunk
+    layers = [m for net in nets for m in net if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    assert len(layers) == 5 + 7
+    for layer in layers:
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        assert not layer.bias.any()
 
 
 # R3GAN's networks: the published sizes, the start, the filters.

@@ -199,7 +199,8 @@ def test_a_penalty_s_weight_follows_kimg() -> None:
 
 def test_r3gan_s_burn_in_is_the_published_one() -> None:
     """CIFAR-10's preset in `train.py` of brownvc/R3GAN: each quantity by half a cosine over 20,000 kimg."""
-    gan = parsed(ROOT / "configs/r3gan.yaml", ROOT / "configs/data/digits.yaml").gan
+    with torch.device("meta"):
+        gan = parsed(ROOT / "configs/papers/r3gan_cifar10.yaml").gan
     lr, (_, beta2) = (gan.configure_optimizers()[0].defaults[key] for key in ("lr", "betas"))
     for kimg, rate, second, gamma, half_life in (
         (0, 2e-4, 0.9, 0.05, 0),
@@ -209,6 +210,8 @@ def test_r3gan_s_burn_in_is_the_published_one() -> None:
     ):
         assert [lr * gan.schedules[side](kimg) for side in "dg"] == pytest.approx([rate] * 2)
         assert 1 - (1 - beta2) * gan.beta2_schedule(kimg) == pytest.approx(second)
-        assert [2 * s.weight * s.scheduler(kimg) for s in gan.stabilizers] == pytest.approx([gamma] * 2)
+        r1, r2, augment = gan.stabilizers
+        assert [2 * s.weight * s.scheduler(kimg) for s in (r1, r2)] == pytest.approx([gamma] * 2)
+        assert augment.fixed * augment.scheduler(kimg) == pytest.approx(0.55 * half_life / 5000)
         average = gan.average
         assert average.half_life_kimg * average.schedule(kimg) == pytest.approx(half_life)

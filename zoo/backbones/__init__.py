@@ -2,7 +2,7 @@
 
 from zoo.backbones.autoencoder import Autoencoder, DecoderGenerator
 from zoo.backbones.base import Discriminator, Generator
-from zoo.backbones.dcgan import DCGANDiscriminator, DCGANGenerator
+from zoo.backbones.dcgan import DCGANDiscriminator, DCGANGenerator, SNDCGANDiscriminator, SNDCGANGenerator
 from zoo.backbones.encoder import Encoder, PairDiscriminator
 from zoo.backbones.growing import GrowingDiscriminator, GrowingGenerator
 from zoo.backbones.mlp import MLPDiscriminator, MLPGenerator
@@ -12,5 +12,6 @@ from zoo.backbones.resnet import ResNetDiscriminator, ResNetGenerator
 __all__ = [
     "Autoencoder", "DCGANDiscriminator", "DCGANGenerator", "DecoderGenerator", "Discriminator", "Encoder", "Generator",
     "GrowingDiscriminator", "GrowingGenerator", "MLPDiscriminator", "MLPGenerator", "PairDiscriminator",
-    "R3GANDiscriminator", "R3GANGenerator", "ResNetDiscriminator", "ResNetGenerator",
+    "R3GANDiscriminator", "R3GANGenerator", "ResNetDiscriminator", "ResNetGenerator", "SNDCGANDiscriminator",
+    "SNDCGANGenerator",
 ]  # fmt: skip

@@ -48,9 +48,9 @@ class InstanceNoise(Stabilizer):
 class LayerNoise(Stabilizer):
     """Gaussian noise on the output of every activation of D (Salimans et al. 2016, the authors' MNIST discriminator).
 
-    Their layers have it at 0.5, and at 0.3 on the input, which is `InstanceNoise` here; the paper itself does not
-    describe it, and the numbers are from memory. Off in evaluation mode. Each image gets noise of its own, the same on
-    any number of ranks.
+    Their layers have it at 0.5, and at 0.3 on the input, which is `InstanceNoise` here (openai/improved-gan,
+    mnist_svhn_cifar10/train_mnist_feature_matching.py). Off in evaluation mode. Each image gets noise of its own, the
+    same on any number of ranks.
 
     Args:
         sigma: standard deviation, at least 0, in units of the activations; 0 is the plain run, bit for bit.

@@ -59,7 +59,8 @@ class LabelSmoothing(Stabilizer):
     L_D = -E[α log D(x) + (1-α) log(1 - D(x))] - E log(1 - D(G(z))), which is the log loss plus (1-α) E score(x). D's
     optimum is α p_data / (p_data + p_g), so α/2 where G is right. The target of fakes stays 0: a target β would add β
     p_g to the optimum's numerator, and where there are no data G would get no signal to move away. A mean of per-image
-    terms, so the same on any number of ranks. The paper's α is 0.9 (from memory), its code's 0.75.
+    terms, so the same on any number of ranks. The paper's α is 0.9 (from memory), and its ImageNet code's
+    0.75 (openai/improved-gan, imagenet/train_imagenet.py).
 
     Args:
         real: α, in (0, 1]; 1 is the plain run, bit for bit.

@@ -28,7 +28,7 @@ class VirtualBatchNorm(Stabilizer):
     it is standard normal noise.
 
     Args:
-        nets: whose batch norms; the paper has it in G only, for its cost (from memory), the authors' code in both.
+        nets: whose batch norms; the paper has it in G only, for its cost, the authors' code in both.
         size: n, at least 2; D's first batch, over all ranks, must have as many.
 
     Raises:

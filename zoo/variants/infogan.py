@@ -31,7 +31,7 @@ class InfoGAN(GAN):
     since σ is fixed.
 
     Deviations: no batch norm in Q. G's loss is the non-saturating one, as in the authors' code; the paper writes the
-    minimax game. Adam's β₂ = 0.999 (from memory).
+    minimax game. Adam's β₂ = 0.999 is TensorFlow's default, which that code leaves as it is.
 
     Args:
         generator: as in `GAN`, unconditional, with latent_dim above categorical + continuous.

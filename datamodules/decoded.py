@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 VARIABLE = "GAN_ZOO_CACHE"
-FORMAT = "2"  # to be raised when decoding comes to give other pixels, or files another form
+FORMAT = "3"  # to be raised when decoding comes to give other pixels, or files another form
 MOST = 50 * 2**30  # bytes of all files; the ones that were not used for longest go first
 
 
@@ -26,16 +26,19 @@ def cache_folder() -> Path:
     return home / "images"
 
 
-def remembered(paths: Sequence[Path], image_shape: tuple[int, ...], decode: Callable[[], Tensor]) -> Tensor:
+def remembered(
+    paths: Sequence[Path], image_shape: tuple[int, ...], decode: Callable[[], Tensor], setting: object = None
+) -> Tensor:
     """What `decode()` gives for these files, uint8 (N, *image_shape), mapped from the disk if it was decoded before.
 
-    The file is named after the place, size and time of change of every image and after `image_shape`: an image that is
+    The file is named after the place, size and time of change of every image, `image_shape` and
+    the `setting` of `decode`: an image that is
     added, removed or edited means another file, and none is ever taken for another set's. It ends in a CRC-32; one of
     another size or sum is replaced. Where none can be written, the images are held in memory. Memory that is mapped is
     shared by all processes of a machine; what is written to the tensor stays in its own process. All files together
     have at most 50 GB.
     """
-    path = cache_folder() / f"{_fingerprint(paths, image_shape)}.uint8"
+    path = cache_folder() / f"{_fingerprint(paths, image_shape, setting)}.uint8"
     shape = (len(paths), *image_shape)
     if _is_whole(path, shape):
         os.utime(path)
@@ -47,8 +50,8 @@ def remembered(paths: Sequence[Path], image_shape: tuple[int, ...], decode: Call
     return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=shape))
 
 
-def _fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...]) -> str:
-    digest = blake2b(f"{FORMAT} {image_shape}".encode(), digest_size=16)
+def _fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...], setting: object) -> str:
+    digest = blake2b(f"{FORMAT} {image_shape} {setting}".encode(), digest_size=16)
     for path in paths:
         found = path.stat()
         digest.update(os.fsencode(path.resolve()) + f"\0{found.st_size} {found.st_mtime_ns}\0".encode())

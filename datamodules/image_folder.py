@@ -42,7 +42,7 @@ class ImageFolder(ImageData):
     A root with one subfolder and no image beside it stands for that subfolder. Names that begin
     with a dot are passed over.
 
-    Pixels: turned as EXIF says, 16-bit grey scaled to 8, palettes, CMYK and the like converted;
+    Pixels: turned as EXIF says, 16-bit grey scaled to 8 by `value_range`, palettes, CMYK and the like converted;
     then the largest central part of `image_size`'s proportions, a square or not, resized by an antialiased bicubic
     filter. With channels 1 or 3, transparent images are laid on white. Images of more than 2^26 pixels are refused.
 
@@ -57,6 +57,8 @@ class ImageFolder(ImageData):
         seed: of the shuffling and the flips, in [0, 2**32).
         flip: mirror every training image with probability 1/2, anew each epoch.
         cache: false decodes anew in every process, into memory, and leaves nothing on disk.
+        value_range: the values of black and of white in 16-bit grey images, as [0, 4095] for scans of 12 bits; what
+            lies beyond is clipped. None is [0, 65535], and refuses a split whose brightest value is below 16384.
         skip_broken: leave out images that cannot be read, with one warning; false refuses them by name.
 
     Raises ValueError for any other value, and at setup (or when `num_classes` is read) for a root
@@ -70,10 +72,15 @@ class ImageFolder(ImageData):
     def __init__(
         self, *, root: str = "data", image_size: ImageSize = 32, channels: int | None = None, batch_size: int = 64,
         seed: int = 0, flip: bool = False, cache: bool = True, skip_broken: bool = False,
+        value_range: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
+        if value_range is not None and not 0 <= value_range[0] < value_range[1] <= 65535:
+            raise ValueError(
+                f"ImageFolder: value_range must be [low, high], 0 <= low < high <= 65535, got {value_range}"
+            )
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
         self.root = Path(root).expanduser()
-        self.cache, self.skip_broken = cache, skip_broken
+        self.cache, self.skip_broken, self.value_range = cache, skip_broken, value_range
 
     def prepare_data(self) -> None:
         """Decode once a machine, before the other ranks map what was kept."""
@@ -115,8 +122,8 @@ class ImageFolder(ImageData):
         return pixels, broken
 
     def _pixels(self, paths: Sequence[Path]) -> Tensor:
-        fresh = partial(decode, paths, self.image_shape)
-        return remembered(paths, self.image_shape, fresh) if self.cache else fresh()
+        fresh = partial(decode, paths, self.image_shape, self.value_range)
+        return remembered(paths, self.image_shape, fresh, self.value_range) if self.cache else fresh()
 
     def _leave_out(self, broken: Mapping[Path, str]) -> None:
         if not broken:
@@ -214,12 +221,14 @@ def _refuse(error: OSError) -> None:
     raise ValueError(f"ImageFolder: {error.filename!r} cannot be read: {error.strerror}")
 
 
-def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
+def decode(paths: Sequence[Path], image_shape: tuple[int, ...], value_range: tuple[int, int] | None = None) -> Tensor:
     """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, H, W).
 
-    Raises BrokenImagesError, a ValueError that names ten of the images that cannot be read, and why the first cannot.
+    `value_range`: see ImageFolder. Raises BrokenImagesError, a ValueError that names ten of the images that cannot be
+    read, and why the first cannot.
     """
     channels, height, width = image_shape
+    brightest: list[int] = []  # of each image of 16 bits
     images = np.empty((len(paths), height, width, channels), dtype=np.uint8)
 
     def read(index: int) -> str | None:
@@ -231,7 +240,11 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
                 if pixels > MOST_PIXELS:
                     raise ValueError(f"{pixels:,} pixels, more than {MOST_PIXELS:,}")
                 with _alone if pixels > _LARGE else nullcontext():
-                    part = _fit(_convert(ImageOps.exif_transpose(image), MODES[channels]), height, width)
+                    upright = ImageOps.exif_transpose(image)
+                    if upright.mode.startswith("I"):
+                        brightest.append(int(np.asarray(upright).max()))
+                        upright = _from_16_bits(upright, value_range or (0, 65535))
+                    part = _fit(_convert(upright, MODES[channels]), height, width)
             images[index] = np.asarray(part).reshape(height, width, channels)
         except Exception as error:  # a broken file makes Pillow raise almost anything
             return " ".join(str(error).split()) or type(error).__name__
@@ -244,6 +257,12 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...]) -> Tensor:
         failures = {path: why for path, why in zip(paths, bar, strict=True) if why}
     if failures:
         raise BrokenImagesError(failures, len(paths))
+    top = max(brightest, default=65535)
+    if value_range is None and top < 16384:
+        raise ValueError(
+            f"ImageFolder: the 16-bit images of {str(paths[0].parent)!r} have values up to {top} of 65535 and would be "
+            f"nearly black; set value_range, as [0, {2 ** (top.bit_length() or 1) - 1}], or [0, 65535] to have them so"
+        )
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
@@ -251,8 +270,6 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     """Bring an image of any mode to "L", "RGB" or "RGBA"."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):
-        image = _from_16_bits(image)
     if not image.has_transparency_data:
         return image.convert(mode)
     image = image.convert("RGBA")
@@ -261,11 +278,11 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert(mode)
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    levels = np.asarray(image)
+def _from_16_bits(image: Image.Image, value_range: tuple[int, int]) -> Image.Image:
+    levels, (low, high) = np.asarray(image), value_range
     if levels.min() < 0 or levels.max() > 65535:
         raise ValueError("pixels of 32 bits have no known range")
-    return Image.fromarray(np.rint(levels / 257).astype(np.uint8))
+    return Image.fromarray(np.rint(255 * ((levels - float(low)) / (high - low)).clip(0, 1)).astype(np.uint8))
 
 
 def _fit(image: Image.Image, height: int, width: int) -> Image.Image:

@@ -48,6 +48,11 @@ def test_a_run_from_python_is_a_run(tmp_path: Path) -> None:
     assert again == run
     assert "settings of a command line" in (run / "config.yaml").read_text()
     assert json.loads((run / "run.json").read_text())["result"]["steps"] == 13
+    torn = torch.load(run / "last.ckpt", weights_only=True)
+    torn["optimizer_states"][0]["state"][0]["exp_avg"] = torch.zeros(1)
+    torch.save(torn, run / "last.ckpt")
+    with pytest.raises(ValueError, match=r"optimizer_states: d\.state\.0\.exp_avg"):
+        zoo.fit(loaded, Digits(image_size=8), kimg=0.9, resume=run, **SMALL)
 
 
 def test_its_configuration_is_read_by_the_command_line(tmp_path: Path) -> None:

@@ -127,6 +127,28 @@ def test_modes_become_rgb(tmp_path, mode, colour, expected):
     assert pixel.tolist() == list(expected)
 
 
+def test_scans_of_12_bits_in_16_are_not_taken_for_black(tmp_path, monkeypatch):
+    """In [0, 4095] the value v becomes 255 v / 4095: 4095 is white, 819 is 51; decoded again for another range."""
+    monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "cache"))
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name, value in (("a", 4095), ("b", 819), ("c", 3000)):
+        Image.fromarray(np.full((16, 16), value, dtype=np.uint16)).save(scans / f"{name}.tif")
+
+    def pixels(**options):
+        data = ImageFolder(root=scans, image_size=16, channels=1, **options)
+        data.setup()
+        return sorted({int(v) for split in data.splits.values() for v in split.data.unique()})
+
+    with pytest.raises(ValueError, match=r"up to 4095 of 65535 .*value_range, as \[0, 4095\], or \[0, 65535\]"):
+        pixels()
+    assert pixels(value_range=(0, 4095)) == [51, 187, 255]
+    assert pixels(value_range=(819, 3000)) == [0, 255]
+    assert pixels(value_range=(0, 65535)) == [3, 12, 16]
+    with pytest.raises(ValueError, match=r"value_range must be \[low, high\]"):
+        pixels(value_range=(5, 5))
+
+
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path):
     ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
@@ -311,7 +333,7 @@ def root(tmp_path):
 def decodings(monkeypatch):
     """How many images each call decoded."""
     counts, decode = [], image_folder.decode
-    monkeypatch.setattr(image_folder, "decode", lambda paths, shape: counts.append(len(paths)) or decode(paths, shape))
+    monkeypatch.setattr(image_folder, "decode", lambda paths, *how: counts.append(len(paths)) or decode(paths, *how))
     return counts
 
 

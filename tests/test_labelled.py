@@ -96,6 +96,8 @@ def test_label_options_that_do_not_go_together_are_refused() -> None:
             MLPDiscriminator((2,), num_classes=2),
             stabilizers=[AuxiliaryClassifier()],
         )
+    with pytest.raises(ValueError, match=r"NSGAN: .*label is classifier, and no loss .*AuxiliaryClassifier"):
+        NSGAN(MLPGenerator((2,), num_classes=2), MLPDiscriminator((2,), num_classes=2, label="classifier"))
     with pytest.raises(ValueError, match=r"ResNetGenerator: label batch_norm needs num_classes; .*conditional: true"):
         ResNetGenerator((1, 8, 8), label="batch_norm")
     with pytest.raises(ValueError, match="ResNetGenerator: label batch_norm needs norm batch, got 'layer'"):

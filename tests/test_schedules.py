@@ -67,6 +67,12 @@ def test_mix_spreads_small_integers() -> None:
     assert len({key % 4096 for key in keys}) > 3400  # 4096·(1 - e^(-8000/4096)) = 3515 if they fall at random
 
 
+def test_a_cpu_s_generator_takes_32_bits_of_a_key() -> None:
+    """Which is what the docstring of `mix` says of repeated draws."""
+    first, second = (torch.rand(4, generator=torch.Generator().manual_seed(k)) for k in (7, 7 + 2**32))
+    assert torch.equal(first, second)
+
+
 # Schedules: kimg in, factor out.
 
 

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from zoo.dynamics import Alternating, Dynamics
 from zoo.noise import Noise
 from zoo.stabilizers import Stabilizer
-from zoo.support.checks import check_compiled, check_losses, check_networks
+from zoo.support.checks import check_losses, check_networks, check_parts
 from zoo.support.freezing import Buffers
 from zoo.support.sampling import Labels, stream
 from zoo.training import ManualTraining
@@ -61,7 +61,7 @@ class GAN(ManualTraining):
         for stabilizer in self.stabilizers:
             stabilizer.prepare(self)
         self.dynamics.prepare(self)
-        check_compiled(self, self.compiled)
+        check_parts(self, self.compiled)
         self.generator_ema = self.average.of(generator)
 
     # The loss table: most variants write nothing else.

@@ -94,6 +94,8 @@ SECTIONS = [
     again(yaml("model: {class_path: zoo.variants.lsgan.LSGAN, init_args: {gp_weight: 3}}", "LSGAN", "'gp_weight'")),
     yaml("model: {init_args: {stabilizers: [{class_path: zoo.stabilizers.InstanceNoise, init_args: {sigam: 1}}]}}",
          "model.stabilizers[0]", "'sigam'", "did you mean 'sigma'"),
+    yaml('trainer: {default_root_dir: "a\\0b"}', "mine.yaml: trainer.default_root_dir: 'a\\x00b' has a NUL"),
+    yaml('dataset: "\\ud800"', "mine.yaml: dataset: ", "surrogate"),
 ]  # fmt: skip
 
 OPTIONS = [
@@ -155,7 +157,9 @@ GUESSES = [  # of a first hour
     fit("--epochs 10", "no option 'epochs'; did you mean 'budget.kimg' or 'trainer.max_epochs'?"),
     again(fit("--batch_size 10", "no option 'batch_size'; did you mean 'data.batch_size'?")),
     fit("--trainer.limit_train_batches 0", "trainer.limit_train_batches: 0 would train on no batch"),
+    fit("--model.g_optimizer torch.optim.SparseAdam", "g_optimizer: SparseAdam does not support dense gradients"),
     fit("--trainer.accelerator tpu", "torch_xla"),
+    fit("--trainer.callbacks+ Checkpoints --trainer.callbacks+ Checkpoints", "callbacks: Checkpoints stands twice"),
     fit("--trainer.logger WandbLogger --trainer.logger.id a/b", "WandbLogger: an id cannot have /, got 'a/b'"),
     again(fit("--gpus 10", "no option 'gpus'; did you mean 'trainer.devices'?")),
     fit("--trainer.precision fp16", "trainer.precision", "'fp16' is not one of", "16-mixed, bf16-true, bf16-mixed, 32"),
@@ -165,7 +169,9 @@ GUESSES = [  # of a first hour
         "--model.g_scheduler torch.optim.lr_scheduler.ReduceLROnPlateau",
         "ReduceLROnPlateau is no Schedule (choose from Cosine, Linear, Step of zoo.schedules)",
     ),
-    fit("--model.g_optimizer.lr .inf", "NSGAN: g_optimizer: lr is inf; it must be finite"),
+    fit("--model.g_optimizer.lr .inf", "model.init_args.g_optimizer.init_args.lr: is inf; it must be finite"),
+    fit("-c {zoo}/configs/wgan_gp.yaml --data.image_size=8 --model.gp_weight=-.inf", "gp_weight: is -inf"),
+    fit("-c {zoo}/configs/acgan.yaml --data.image_size=8 --model.stabilizers=[]", "NSGAN: ", "AuxiliaryClassifier"),
     again(fit("--model.d_optimizer.weight_decay 3e38", "NSGAN: d_optimizer: weight_decay is 3e+38; it must be finite")),
     fit("--model.g_optimizer LBFGS", "NSGAN: g_optimizer: LBFGS evaluates the loss again", "zoo.optim.Adam"),
     again(fit("--lr_scheduler ReduceLROnPlateau", "did you mean 'model.g_scheduler' or 'model.d_scheduler'?")),

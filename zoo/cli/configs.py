@@ -186,7 +186,7 @@ def whereabouts(key: str, given: str, said: str, words: Sequence[str]) -> str:
 
 
 def refuse_impossible(value: Any, place: str) -> None:
-    """Raise ValueError, with the place, for NaN, and for null where a class takes no None.
+    """Raise ValueError, with the place, for NaN, for an infinity that is no kimg, and for null where there is no None.
 
     Args:
         value: of plain dictionaries and lists; a class has class_path and init_args.
@@ -195,6 +195,8 @@ def refuse_impossible(value: Any, place: str) -> None:
     for path, part in entries(value, place):
         if isinstance(part, float) and math.isnan(part):
             raise ValueError(f"{path}: NaN is no number to build with")
+        if isinstance(part, float) and math.isinf(part) and not path.endswith("kimg"):
+            raise ValueError(f"{path}: is {part}; it must be finite")
         if isinstance(part, dict) and isinstance(part.get("class_path"), str):
             hints = _hints(part["class_path"])
             for name, argument in (part.get("init_args") or {}).items():
@@ -238,6 +240,11 @@ def _parsed(text: str, file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: has no keys, but a {type(tree).__name__}")
     if sum(1 for _ in islice(entries(tree, ""), _MOST)) == _MOST:
         raise ValueError(f"{file}: its aliases would make more than {_MOST:,} entries")
+    for place, part in entries(tree, ""):
+        if isinstance(part, str) and any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in part):
+            raise ValueError(
+                f"{file}: {place}: {part!r:.80} has a NUL or half of a surrogate pair, which no text may have"
+            )
     return tree or {}
 
 

@@ -16,6 +16,7 @@ from zoo.cli.configs import CONFIGS
 from zoo.cli.main import DEFAULT_CALLBACKS, keep_recipe, snake_case
 from zoo.cli.quiet import hush
 from zoo.gan import GAN
+from zoo.hub.load import refuse_others
 from zoo.run.files import put
 from zoo.run.folders import checkpoint_of, held, new_folder
 from zoo.run.loggers import MetricsLog, WandbLogger
@@ -45,7 +46,8 @@ def fit(
         **trainer: of `lightning.pytorch.Trainer`, as `devices=2` or `max_steps=100`.
 
     Raises:
-        ValueError: for an unknown name in `without`, and as the callbacks say.
+        ValueError: for an unknown name in `without`; for a checkpoint to resume that does not fit; and as the callbacks
+            say.
     """
     left_out = set(without)
     if unknown := left_out - set(DEFAULT_CALLBACKS):
@@ -77,6 +79,8 @@ def fit(
         default_root_dir=run, logger=[MetricsLog(run), *loggers],
         callbacks=[callback for callback in listed if callback is not None], **options,
     )  # fmt: skip
+    if checkpoint is not None:
+        refuse_others(checkpoint, gan, fitting, data, "fit")
     with held(run):
         fitting.fit(gan, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     gan.eval()

@@ -275,10 +275,13 @@ class ZooCLI(LightningCLI):
                 from zoo.hub.finetune import begin
 
                 begin(self.model)
-        except (ValueError, TypeError, ModuleNotFoundError, MisconfigurationException) as error:
+        except (ValueError, TypeError, ModuleNotFoundError, MisconfigurationException, RuntimeError) as error:
+            twice = re.match(r"Found more than one stateful callback of type `(\w+)`", str(error))
+            if isinstance(error, RuntimeError) and twice is None:
+                raise
             if hasattr(self, "run"):
                 self.run.discard()
-            self.parser.error(str(error).strip())
+            self.parser.error(f"trainer.callbacks: {twice[1]} stands twice" if twice else str(error).strip())
 
     def _refuse_other_networks(self, checkpoint: str) -> None:
         from zoo.hub.load import refuse_others

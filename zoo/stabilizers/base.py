@@ -24,6 +24,7 @@ class Stabilizer(Described, nn.Module):
     """Override what you need; the rest does nothing."""
 
     replaces_g_loss: bool = False  # its terms replace the objective's
+    classifies: ClassVar[bool] = False  # it trains the class logits of a D with `label: classifier`
     double_backward: ClassVar[bool] = False  # it takes gradients of a network's gradients
 
     def prepare(self, gan: Game) -> None:

@@ -24,6 +24,8 @@ class AuxiliaryClassifier(Stabilizer):
         ValueError: for a negative weight, or a discriminator without `label: classifier`.
     """
 
+    classifies = True
+
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if weight < 0:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-_FAR = 10.0  # beyond it images are taken for bytes
+_EDGE, _FAR = 1.01, 10.0  # resampling leaves [-1, 1] by a little; beyond ±10 images are taken for bytes
+_SCALE = "for images in [0, 1] take 2 x - 1, as torchvision's Normalize(0.5, 0.5) does"
 
 
 def check_batch(batch: Any, num_classes: int | None) -> None:
     """Refuse, with a ValueError, a batch that a game cannot be played on.
 
     A batch is x, or a list or tuple of x and labels: x (N, ...) of a floating type, images in [-1, 1]; labels (N,),
-    integers, of a conditional GAN. Images beyond ±10 are refused, as bytes that were not scaled.
+    integers, of a conditional GAN. Images beyond ±10 are refused, as bytes that were not scaled, and so are
+    bytes divided by 255, as torchvision's ToTensor leaves them: scaled to [-1, 1] they are odd multiples of 1/255. A
+    line is printed on other images that lie in [0, 1] or leave [-1, 1].
     """
     parts = [batch] if isinstance(batch, Tensor) else batch
     if not isinstance(parts, list | tuple) or not parts or not isinstance(parts[0], Tensor):
@@ -30,6 +34,18 @@ def check_batch(batch: Any, num_classes: int | None) -> None:
         low, high = (float(end) for end in torch.aminmax(x))
         if not max(-low, high) <= _FAR:
             raise ValueError(f"images must be in [-1, 1], as samples are; these are in [{low:g}, {high:g}]")
+        if _are_bytes_by_255(x, low, high):
+            raise ValueError(f"images must be in [-1, 1], as samples are; these are bytes divided by 255; {_SCALE}")
+        if max(-low, high) > _EDGE or (low >= 0 and high > 0.5):
+            rank_zero_info(f"The first batch has images in [{low:g}, {high:g}], and samples are in [-1, 1]; {_SCALE}.")
+
+
+def _are_bytes_by_255(x: Tensor, low: float, high: float) -> bool:
+    if not 0 <= low < high <= 1 or x.dtype not in (torch.float32, torch.float64):
+        return False
+    levels = 255 * x
+    whole = levels.round()
+    return bool((levels - whole).abs().max() < 1e-3 and (whole % 2 == 0).any())
 
 
 _INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}

@@ -36,8 +36,13 @@ def check_networks(game: Game) -> None:
         raise ValueError(f"{name}: num_classes is {mine} for the generator and {other} for the discriminator")
 
 
-def check_compiled(game: Game, compiled: bool) -> None:
-    """Refuse, with a ValueError, a compiled game with a double backward pass."""
+def check_parts(game: Game, compiled: bool) -> None:
+    """Refuse, with a ValueError, a compiled game with a double backward pass, and a classifier that nothing trains."""
+    if getattr(game.discriminator, "label", None) == "classifier" and not any(s.classifies for s in game.stabilizers):
+        raise ValueError(
+            f"{type(game).__name__}: the discriminator's label is classifier, and no loss would train it; "
+            "add zoo.stabilizers.AuxiliaryClassifier to the stabilizers"
+        )
     twice = [
         type(part).__name__ for part in (game, *game.dynamics.modules(), *game.stabilizers) if part.double_backward
     ]
@@ -63,8 +68,9 @@ def check_optimizer(make: OptimizerCallable, place: str, *, betas: bool) -> None
 
     `betas`: whether β₂ is to follow a schedule.
     """
+    tried = nn.Parameter(torch.zeros(1))
     try:
-        made = make([nn.Parameter(torch.zeros(1))])
+        made = make([tried])
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     for key, value in made.param_groups[0].items():
@@ -79,3 +85,8 @@ def check_optimizer(make: OptimizerCallable, place: str, *, betas: bool) -> None
             f"{place}: {type(made).__name__} evaluates the loss again within a step, and a move has one evaluation; "
             "use zoo.optim.Adam, or AdamW, RMSprop or SGD of torch.optim"
         )
+    tried.grad = torch.zeros_like(tried)
+    try:
+        made.step()
+    except RuntimeError as error:
+        raise ValueError(f"{place}: {error}") from None

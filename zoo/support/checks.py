@@ -68,7 +68,7 @@ def check_optimizer(make: OptimizerCallable, place: str, *, betas: bool) -> None
 
     `betas`: whether β₂ is to follow a schedule.
     """
-    tried = nn.Parameter(torch.zeros(1))
+    tried = nn.Parameter(torch.zeros(1, device="cpu"))
     try:
         made = make([tried])
     except ValueError as error:
@@ -87,6 +87,7 @@ def check_optimizer(make: OptimizerCallable, place: str, *, betas: bool) -> None
         )
     tried.grad = torch.zeros_like(tried)
     try:
-        made.step()
+        with torch.device("cpu"):  # the game itself may be planned on the meta device
+            made.step()
     except RuntimeError as error:
         raise ValueError(f"{place}: {error}") from None

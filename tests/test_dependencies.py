@@ -17,8 +17,8 @@ from zoo.cli.main import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NEEDED = [Requirement(text) for text in PROJECT["dependencies"]]
-OPTIONAL = [Requirement(text) for name in ("lab", "dashboard") for text in EXTRAS[name]]
-DEV = [Requirement(text) for text in EXTRAS["dev"] if not text.startswith("gan-zoo")]
+OPTIONAL = [Requirement(text) for name in ("lab", "dashboard", "ray", "slurm") for text in EXTRAS[name]]
+DEV = [Requirement(text) for text in EXTRAS["dev"] + EXTRAS["docs"] if not text.startswith("gan-zoo")]
 OURS = {"zoo", "datamodules", "train", "tests", "docs", "benchmarks"}
 
 # By a distribution's licence expression, its licence field or its classifiers.

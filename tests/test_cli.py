@@ -340,3 +340,19 @@ def test_a_warning_is_a_line_without_the_programs_place(monkeypatch) -> None:
     hush()
     assert warnings.formatwarning(UserWarning("2 images"), UserWarning, "a.py", 3) == "warning: 2 images\n"
     assert "a.py:3" in warnings.formatwarning(RuntimeWarning("x"), RuntimeWarning, "a.py", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["smaple", "latest"], "error: no command 'smaple'; did you mean 'sample'?; see python -m zoo --help"),
+        (["frobnicate"], "error: no command 'frobnicate' (choose from benchmark, cache, "),
+        (["sample", "latest", "--colums", "3"],
+         "error: unrecognized arguments: --colums 3; did you mean '--columns'?; see python -m zoo sample --help"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_command_or_option_of_the_zoo_is_answered_by_the_one_that_is_meant(words, line, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        zoo_main(words)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(line)

@@ -8,6 +8,7 @@ import torch
 
 from tests.fits import BARE, QUICK, fit
 from zoo.__main__ import main
+from zoo.cli.data import data_module
 from zoo.cli.main import ROOT
 from zoo.datamodules import Digits
 from zoo.hub.evaluate import evaluate
@@ -47,6 +48,14 @@ def test_the_scores_are_those_of_the_samples_and_the_held_out_images(checkpoint,
     said = capsys.readouterr().out
     assert "fd/digits-cnn" in said
     assert "300 samples (seed 2, averaged generator, 0.32 kimg) against 300 val images" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["--data.image_siz", "16"], ["--data.image_siz=16"], ["--data.init_args.image_siz=16"]]
+)
+def test_a_misspelt_option_is_blamed_itself_and_not_the_file(words) -> None:
+    with pytest.raises(ValueError, match=r"^data\.(init_args\.)?image_siz: Digits has no option 'image_siz'; did"):
+        data_module(["-c", DIGITS, *words])
 
 
 def test_real_images_score_themselves_as_perfect(checkpoint, monkeypatch) -> None:

@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 from typing import NoReturn
 
 from zoo import __version__, commands
+from zoo.cli.choices import hint
 from zoo.cli.errors import first_line, no_memory
 from zoo.cli.quiet import print_anything
 
@@ -40,10 +41,14 @@ def main(args: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return 0
+    if not words[0].startswith("-") and words[0] not in modules:
+        near = hint(words[0], [*modules]) or f" (choose from {', '.join(modules)})"
+        parser.error(f"no command {words[0]!r}{near}")
     chosen, rest = parser.parse_known_args(words)
     module = modules[chosen.command]
     if rest and not getattr(module, "TAKES_MORE", False):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        own = parsers.choices[chosen.command]
+        own.error(f"unrecognized arguments: {' '.join(rest)}{hint(rest[0], [*own._option_string_actions])}")
     chosen.rest = rest
     try:
         return module.run(chosen) or 0

@@ -22,6 +22,11 @@ DATASETS = sorted(ROOT.glob("configs/data/*.yaml"))
 DOWNLOADED = {"mnist", "fashion_mnist", "cifar10"}
 
 
+def recipe(config: Path) -> bool:
+    """Whether its head says so."""
+    return "A recipe for" in config.read_text().partition("\nvariant:")[0]
+
+
 @pytest.fixture
 def watched(monkeypatch) -> list[str]:
     """The names of the turns played; each is checked to have changed its movers' networks and nothing else."""
@@ -68,9 +73,15 @@ def test_a_variant_trains_saves_and_samples(config: Path, watched: list[str], tm
     assert torch.equal(published.sample(9, seed=1), gan.sample(9, seed=1))
 
 
-@pytest.mark.parametrize("config", OWN, ids=lambda p: p.stem)
+def test_the_page_of_recipes_names_each_of_them() -> None:
+    page = (ROOT / "docs/recipes.md").read_text()
+    table = {line.split("`")[1] for line in page.split("\n\n")[2].splitlines()[2:]}
+    assert table == {config.stem for config in VARIANTS if recipe(config)} | {"lsgan"}  # whose paper's settings are one
+
+
+@pytest.mark.parametrize("config", [config for config in OWN if not recipe(config)], ids=lambda p: p.stem)
 def test_a_configuration_says_what_the_class_would_do_by_itself(config: Path) -> None:
-    """The numbers of a paper stand in the class; the YAML repeats them only so that they can be overridden.
+    """The numbers of a paper stand in the class; a YAML that is no recipe repeats them so that they can be overridden.
 
     A configuration with a name of its own is another paper's remedy on top of an objective, and so are its numbers.
     """

@@ -114,11 +114,18 @@ def test_card_configuration_and_catalogue_agree(published: Path, monkeypatch, ca
     assert said.splitlines()[1] == "|" + " --- |" * 10
 
 
-def test_nothing_private_is_exported(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "published"),
+    [
+        ("/home/someone/venv/bin/python /home/someone/zoo/train.py fit", "python train.py fit"),
+        ("/home/someone/venv/bin/python -m zoo train", "python -m zoo train"),
+    ],
+)
+def test_nothing_private_is_exported(typed: str, published: str, run: Path, tmp_path: Path) -> None:
     mine = Path(shutil.copytree(run, tmp_path / "someones_run"))
     record = json.loads((mine / "run.json").read_text())
     record["command"] = (
-        "/home/someone/venv/bin/python /home/someone/zoo/train.py fit -c configs/wgan_gp.yaml -c /home/someone/my.yaml "
+        f"{typed} -c configs/wgan_gp.yaml -c /home/someone/my.yaml "
         "--data.root hidden_faces --trainer.logger.init_args.api_key=hunter2 "
         "--trainer.default_root_dir=/scratch/someone --budget.kimg 3 --ckpt_path ../someone/last.ckpt "
         "--model.gp_weight=5"
@@ -139,9 +146,7 @@ def test_nothing_private_is_exported(run: Path, tmp_path: Path) -> None:
         for word in (b"someone", b"hidden_faces", b"hunter2", b"scratch", *places):
             assert word not in text, (name, word)
     told = config_of(folder)
-    assert told["training"]["command"] == (
-        "python train.py fit -c configs/wgan_gp.yaml --budget.kimg 3 --model.gp_weight=5"
-    )
+    assert told["training"]["command"] == (f"{published} -c configs/wgan_gp.yaml --budget.kimg 3 --model.gp_weight=5")
     assert told["data"]["init_args"]["list"] == ["a"]
 
 

@@ -9,6 +9,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +175,14 @@ def _can_be_found(ref: str) -> bool:
 
 
 def _command(text: str) -> str | None:
-    """`python train.py ...` without its private words; None for another program."""
+    """`python train.py ...` or `python -m zoo train ...` without its private words; None for another program."""
     words = shlex.split(text)
-    start = next((i for i, word in enumerate(words) if Path(word).name == "train.py"), None)
-    return None if start is None else shlex.join(["python", "train.py", *_public_words(words[start + 1 :])])
+    for i, (before, word) in enumerate(pairwise(["", *words])):
+        if Path(word).name == "train.py":
+            return shlex.join(["python", "train.py", *_public_words(words[i + 1 :])])
+        if word == "train" and Path(before).name in ("zoo", "gan-zoo"):
+            return shlex.join(["python", "-m", "zoo", "train", *_public_words(words[i + 1 :])])
+    return None
 
 
 def _public_words(words: Sequence[str]) -> Iterator[str]:

@@ -67,6 +67,7 @@ class Plain:
         self.optimizers = {name: gan.make_optimizer[sides[name]](net.parameters()) for name, net in self.nets.items()}
         self.g, self.d = self.nets["generator"], self.nets["discriminator"]
         self.average, self.latent_dim, self.steps = deepcopy(self.g), gan.latent_dim, 0
+        self.d_steps, self.gp_weight = getattr(gan.dynamics, "d_steps", 1), getattr(gan, "gp_weight", 0.0)
 
     def move(self, loss: Tensor, *names: str) -> None:
         """One step of these networks; no other network's gradients are computed."""
@@ -92,16 +93,16 @@ class Plain:
         self.move(F.softplus(-self.d(self.fake(real))[0]).mean(), "generator")
 
     def wgan_gp(self, real: Tensor) -> None:
-        """The critic once, and the generator on every fifth batch."""
+        """The critic once, and the generator on every `d_steps`-th batch."""
         with torch.no_grad():
             fake = self.fake(real)
         alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
         x = (alpha * real + (1 - alpha) * fake).requires_grad_()
         (slope,) = torch.autograd.grad(self.d(x)[0].sum(), x, create_graph=True)
-        penalty = 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        penalty = self.gp_weight * (slope.flatten(1).norm(dim=1) - 1).square().mean()
         self.move(self.d(fake)[0].mean() - self.d(real)[0].mean() + penalty, "discriminator")
         self.steps += 1
-        if self.steps % 5 == 0:
+        if self.steps % self.d_steps == 0:
             self.move(-self.d(self.fake(real))[0].mean(), "generator")
 
     def mdgan(self, real: Tensor) -> None:

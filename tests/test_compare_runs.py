@@ -120,7 +120,7 @@ def own(**changes: Any) -> dict[str, Any]:
     [
         ({"model__generator__width": 8, "model__discriminator__width": 8}, "nsgan · width=8"),
         ({"model__generator__width": 8}, "nsgan · G width=8"),
-        ({"model__g_optimizer__lr": 1e-3, "data__batch_size": 32}, "nsgan · G lr=0.001, batch_size=32"),
+        ({"model__g_optimizer__lr": 5e-4, "data__batch_size": 32}, "nsgan · G lr=0.0005, batch_size=32"),
         ({"model__stabilizers": [{"class_path": "zoo.stabilizers.SpectralNorm"}]}, "nsgan · SpectralNorm"),
         ({"model__generator": {"class_path": "zoo.backbones.ResNetGenerator", "init_args": {"width": 3}}},
          "nsgan · ResNetGenerator"),

@@ -211,7 +211,7 @@ def test_another_training_is_no_other_seed(run: Path, tmp_path: Path) -> None:
     refused(sibling(run, tmp_path / "data", 1, dataset="mnist"), "differ in dataset")
     other = sibling(run, tmp_path / "model", 1)
     config = yaml.safe_load((other / "config.yaml").read_text())
-    config["model"]["init_args"]["gp_weight"] = 1.0
+    config["model"]["init_args"]["gp_weight"] = 2.0
     (other / "config.yaml").write_text(yaml.safe_dump(config))
     refused(other, "differ in model")
     refused(tmp_path / "nowhere", "was measured")

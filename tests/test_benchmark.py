@@ -563,6 +563,9 @@ def test_the_written_script_has_a_task_for_each_run(tmp_path: Path) -> None:
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1", "SLURM_CPUS_PER_TASK": "1"}
     subprocess.run(["bash", str(tmp_path / "job.sh")], env=environment, check=True)
     assert [each.result() is None for each in runs] == [True, False]
+    assert (
+        slurm_script(runs, tmp_path).count(f"--ckpt_path={runs[1].checkpoint()}") == 1
+    )  # a run that has begun goes on
 
 
 @pytest.mark.parametrize(

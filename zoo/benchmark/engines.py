@@ -203,7 +203,7 @@ def cluster(chosen: Namespace, out: Path, report: Report) -> Engine | None:
 
 def slurm_script(runs: Sequence[PlannedRun], out: Path) -> str:
     """An array script for sites with flags of their own: a task a run, saved and requeued before its time limit."""
-    quoted = [(shlex.quote(str(run.folder)), shlex.quote(str(run.log)), shlex.join(run.command)) for run in runs]
+    quoted = [(shlex.quote(str(run.folder)), shlex.quote(str(run.log)), shlex.join(run.next_command())) for run in runs]
     tasks = "\n".join(
         f"  {i}) mkdir -p {folder}; exec {command} >> {log} 2>&1 ;;" for i, (folder, log, command) in enumerate(quoted)
     )

@@ -50,11 +50,11 @@ def run(chosen: argparse.Namespace) -> int:
     out = chosen.out or Path("runs/benchmarks", benchmark.name)
     print(f"Looking at {', '.join(entry.name for entry in benchmark.configs)}", file=sys.stderr)
     runs, data = plan(benchmark, out)
+    remaining = [run for run in runs if not run.result()]
     if chosen.dry_run:
-        print("\n".join(shlex.join(run.next_command()) for run in runs if not run.result()))
+        print("\n".join(shlex.join(run.next_command()) for run in remaining))
         return 0
     if chosen.write_slurm:
-        remaining = [run for run in runs if not run.result()]
         chosen.write_slurm.write_text(slurm_script(remaining, out), encoding="utf-8")
         print(f"{len(remaining)} runs: sbatch {chosen.write_slurm}")
         return 0

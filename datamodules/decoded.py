@@ -31,12 +31,11 @@ def remembered(
 ) -> Tensor:
     """What `decode()` gives for these files, uint8 (N, *image_shape), mapped from the disk if it was decoded before.
 
-    The file is named after the place, size and time of change of every image, `image_shape` and
-    the `setting` of `decode`: an image that is
-    added, removed or edited means another file, and none is ever taken for another set's. It ends in a CRC-32; one of
-    another size or sum is replaced. Where none can be written, the images are held in memory. Memory that is mapped is
-    shared by all processes of a machine; what is written to the tensor stays in its own process. All files together
-    have at most 50 GB.
+    The file is named after the place, size and time of change of every image, `image_shape` and the `setting` of
+    `decode`: an image that is added, removed or edited means another file, and none is ever taken for another set's. It
+    ends in a CRC-32; one of another size or sum is replaced. Where none can be written, the images are held in memory.
+    Memory that is mapped is shared by all processes of a machine; what is written to the tensor stays in its own
+    process. All files together have at most 50 GB.
     """
     path = cache_folder() / f"{_fingerprint(paths, image_shape, setting)}.uint8"
     shape = (len(paths), *image_shape)

@@ -255,10 +255,12 @@ def _data_options(there: Sequence[int], here: Sequence[int]) -> dict[str, Any]:
     if len(there) != 3:
         return {}
     channels, *sides = there
-    options = {"data.channels": channels} if [*here[:1]] != [channels] or len(here) != 3 else {}
-    return (
-        options if [*here[1:]] == sides else options | {"data.image_size": sides[0] if sides[0] == sides[1] else sides}
-    )
+    options: dict[str, Any] = {}
+    if len(here) != 3 or here[0] != channels:
+        options["data.channels"] = channels
+    if [*here[1:]] != sides:
+        options["data.image_size"] = sides[0] if sides[0] == sides[1] else sides
+    return options
 
 
 def _class(network: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import math
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -27,24 +27,24 @@ def cache_folder() -> Path:
 
 
 def remembered(
-    paths: Sequence[Path], image_shape: tuple[int, ...], decode: Callable[[], Tensor], setting: object = None
+    paths: Sequence[Path], image_shape: tuple[int, ...], decode: Callable[[], Iterable[Tensor]], setting: object = None
 ) -> Tensor:
-    """What `decode()` gives for these files, uint8 (N, *image_shape), mapped from the disk if it was decoded before.
+    """The images of these files, uint8 (N, *image_shape), mapped from the disk, as `decode()` gives them in parts.
 
-    The file is named after the place, size and time of change of every image, `image_shape` and the `setting` of
-    `decode`: an image that is added, removed or edited means another file, and none is ever taken for another set's. It
-    ends in a CRC-32; one of another size or sum is replaced. Where none can be written, the images are held in memory.
-    Memory that is mapped is shared by all processes of a machine; what is written to the tensor stays in its own
-    process. All files together have at most 50 GB.
+    It is called unless that was done before, and one part at a time is in memory. The file is named after the place,
+    size and time of change of every image, `image_shape` and the `setting` of `decode`: an image that is added, removed
+    or edited means another file, and none is ever taken for another set's. It ends in a CRC-32; one of another size or
+    sum is replaced. Where none can be written, the images are held in memory. Memory that is mapped is shared by all
+    processes of a machine; what is written to the tensor stays in its own process. All files together have at most
+    50 GB.
     """
     path = cache_folder() / f"{_fingerprint(paths, image_shape, setting)}.uint8"
     shape = (len(paths), *image_shape)
     if _is_whole(path, shape):
         os.utime(path)
     else:
-        images = decode()
-        if not _keep(images, path):
-            return images
+        if not _keep(decode(), path):
+            return torch.cat([*decode()])
         _prune(path)
     return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=shape))
 
@@ -80,19 +80,25 @@ def _prune(newest: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _keep(images: Tensor, path: Path) -> bool:
+def _keep(parts: Iterable[Tensor], path: Path) -> bool:
+    """Write them; False where that is not possible."""
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            part = file.name
-            images.numpy().tofile(file)
-            file.write(zlib.crc32(images.numpy().data).to_bytes(4))
+            part = Path(file.name)
+            crc = 0
+            for images in parts:
+                pixels = images.numpy().data
+                file.write(pixels)
+                crc = zlib.crc32(pixels, crc)
+            file.write(crc.to_bytes(4))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        part.replace(path)
     except OSError:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
         return False
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
     return True

@@ -2,32 +2,25 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .base import ImageData, ImageSize, Split
+from .base import CHUNK, ImageData, ImageSize, Split
 from .decoded import remembered
+from .decoding import FORMATS, MODES, read_image
 
-FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-PILLOW = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # of what these may hold; others, as EPS, start programs
 DECODERS = 8  # threads
 MOST_PIXELS = 1 << 26  # an image may have: 8,192 x 8,192
-_LARGE = 1 << 24  # pixels, from which on images are decoded one at a time
-
-_alone = Lock()
 
 
 class ImageFolder(ImageData):
@@ -46,8 +39,8 @@ class ImageFolder(ImageData):
     then the largest central part of `image_size`'s proportions, a square or not, resized by an antialiased bicubic
     filter. With channels 1 or 3, transparent images are laid on white. Images of more than 2^26 pixels are refused.
 
-    The pixels are kept on disk (see `zoo.datamodules.decoded`), N C H W bytes a split, and mapped from there the next
-    time as long as no image changes.
+    The pixels are kept on disk (see `zoo.datamodules.decoded`), N C H W bytes a split, and mapped from there, the next
+    time too as long as no image changes: a set need not fit into memory.
 
     Args:
         root: the folder.
@@ -122,8 +115,10 @@ class ImageFolder(ImageData):
         return pixels, broken
 
     def _pixels(self, paths: Sequence[Path]) -> Tensor:
-        fresh = partial(decode, paths, self.image_shape, self.value_range)
-        return remembered(paths, self.image_shape, fresh, self.value_range) if self.cache else fresh()
+        if not self.cache:
+            return decode(paths, self.image_shape, self.value_range)
+        parts = partial(decode_parts, paths, self.image_shape, self.value_range)
+        return remembered(paths, self.image_shape, parts, self.value_range)
 
     def _leave_out(self, broken: Mapping[Path, str]) -> None:
         if not broken:
@@ -222,39 +217,36 @@ def _refuse(error: OSError) -> None:
 
 
 def decode(paths: Sequence[Path], image_shape: tuple[int, ...], value_range: tuple[int, int] | None = None) -> Tensor:
-    """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, H, W).
+    """Read images into one uint8 tensor (N, *image_shape), image_shape being (C, H, W); see `decode_parts`."""
+    images = torch.empty((len(paths), *image_shape), dtype=torch.uint8)
+    done = 0
+    for part in decode_parts(paths, image_shape, value_range):
+        images[done : done + len(part)] = part
+        done += len(part)
+    return images
 
-    `value_range`: see ImageFolder. Raises BrokenImagesError, a ValueError that names ten of the images that cannot be
-    read, and why the first cannot.
+
+def decode_parts(
+    paths: Sequence[Path], image_shape: tuple[int, ...], value_range: tuple[int, int] | None = None
+) -> Iterator[Tensor]:
+    """Read images, CHUNK at a time: uint8 tensors (n, *image_shape), image_shape being (C, H, W).
+
+    `value_range`: see ImageFolder. Raises, after the last image, BrokenImagesError, a ValueError that names ten of the
+    images that cannot be read, and why the first cannot.
     """
-    channels, height, width = image_shape
     brightest: list[int] = []  # of each image of 16 bits
-    images = np.empty((len(paths), height, width, channels), dtype=np.uint8)
-
-    def read(index: int) -> str | None:
-        try:
-            if not paths[index].is_file():  # a pipe would be waited for
-                raise ValueError("it is no regular file")
-            with Image.open(paths[index], formats=PILLOW) as image:
-                pixels = image.width * image.height
-                if pixels > MOST_PIXELS:
-                    raise ValueError(f"{pixels:,} pixels, more than {MOST_PIXELS:,}")
-                with _alone if pixels > _LARGE else nullcontext():
-                    upright = ImageOps.exif_transpose(image)
-                    if upright.mode.startswith("I"):
-                        brightest.append(int(np.asarray(upright).max()))
-                        upright = _from_16_bits(upright, value_range or (0, 65535))
-                    part = _fit(_convert(upright, MODES[channels]), height, width)
-            images[index] = np.asarray(part).reshape(height, width, channels)
-        except Exception as error:  # a broken file makes Pillow raise almost anything
-            return " ".join(str(error).split()) or type(error).__name__
-        return None
-
-    with ThreadPoolExecutor(DECODERS) as pool:
-        read_all = pool.map(read, range(len(paths)))
-        hidden = True if getattr(rank_zero_only, "rank", 0) else None  # None: hidden where stderr is no terminal
-        bar = tqdm(read_all, "Decoding images", len(paths), delay=1, disable=hidden, dynamic_ncols=True)
-        failures = {path: why for path, why in zip(paths, bar, strict=True) if why}
+    failures: dict[Path, str] = {}
+    hidden = True if getattr(rank_zero_only, "rank", 0) else None  # None: hidden where stderr is no terminal
+    bar = tqdm(desc="Decoding images", total=len(paths), delay=1, disable=hidden, dynamic_ncols=True)
+    with bar, ThreadPoolExecutor(DECODERS) as pool:
+        for start in range(0, len(paths), CHUNK):
+            chosen = paths[start : start + CHUNK]
+            images = np.empty((len(chosen), *image_shape), dtype=np.uint8)
+            reading = partial(_read_into, images, chosen, image_shape, value_range, brightest)
+            for path, why in zip(chosen, pool.map(reading, range(len(chosen))), strict=True):
+                failures |= {path: why} if why else {}
+                bar.update()
+            yield torch.from_numpy(images)
     if failures:
         raise BrokenImagesError(failures, len(paths))
     top = max(brightest, default=65535)
@@ -263,34 +255,20 @@ def decode(paths: Sequence[Path], image_shape: tuple[int, ...], value_range: tup
             f"ImageFolder: the 16-bit images of {str(paths[0].parent)!r} have values up to {top} of 65535 and would be "
             f"nearly black; set value_range, as [0, {2 ** (top.bit_length() or 1) - 1}], or [0, 65535] to have them so"
         )
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Bring an image of any mode to "L", "RGB" or "RGBA"."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if not image.has_transparency_data:
-        return image.convert(mode)
-    image = image.convert("RGBA")
-    if mode == "RGBA":
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert(mode)
-
-
-def _from_16_bits(image: Image.Image, value_range: tuple[int, int]) -> Image.Image:
-    levels, (low, high) = np.asarray(image), value_range
-    if levels.min() < 0 or levels.max() > 65535:
-        raise ValueError("pixels of 32 bits have no known range")
-    return Image.fromarray(np.rint(255 * ((levels - float(low)) / (high - low)).clip(0, 1)).astype(np.uint8))
-
-
-def _fit(image: Image.Image, height: int, width: int) -> Image.Image:
-    """The largest central part with these proportions, in whole pixels, at this size."""
-    across, down = min(image.width, image.height * width // height), min(image.height, image.width * height // width)
-    across, down = max(across, 1), max(down, 1)
-    left, top = (image.width - across) // 2, (image.height - down) // 2
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, left + across, top + down))
+def _read_into(
+    images: NDArray[np.uint8], paths: Sequence[Path], image_shape: tuple[int, ...],
+    value_range: tuple[int, int] | None, brightest: list[int], index: int,
+) -> str | None:  # fmt: skip
+    """Read an image into its row; why it cannot be read, if so."""
+    try:
+        pixels, most = read_image(paths[index], image_shape, value_range)
+        images[index] = pixels.transpose(2, 0, 1)
+        brightest += [] if most is None else [most]
+    except Exception as error:  # a broken file makes Pillow raise almost anything
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
 
 
 def _is_image(name: str) -> bool:

@@ -332,8 +332,13 @@ def root(tmp_path):
 @pytest.fixture
 def decodings(monkeypatch):
     """How many images each call decoded."""
-    counts, decode = [], image_folder.decode
-    monkeypatch.setattr(image_folder, "decode", lambda paths, *how: counts.append(len(paths)) or decode(paths, *how))
+    counts, decode = [], image_folder.decode_parts
+
+    def counted(paths, *how):
+        counts.append(len(paths))
+        return decode(paths, *how)
+
+    monkeypatch.setattr(image_folder, "decode_parts", counted)
     return counts
 
 

@@ -256,11 +256,12 @@ def test_decompression_bombs_take_no_memory(tmp_path: Path, little_memory) -> No
 
 
 def test_many_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch) -> None:
-    import zoo.datamodules.image_folder as folder
+    from zoo.datamodules import decoding
+    from zoo.datamodules.image_folder import decode
 
-    monkeypatch.setattr(folder, "_LARGE", 10)
+    monkeypatch.setattr(decoding, "_LARGE", 10)
     inside, most = [0], [0]
-    convert = folder._convert
+    convert = decoding._convert
 
     def counted(*args):
         inside[0] += 1
@@ -270,10 +271,10 @@ def test_many_large_images_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch
         inside[0] -= 1
         return made
 
-    monkeypatch.setattr(folder, "_convert", counted)
+    monkeypatch.setattr(decoding, "_convert", counted)
     for k in range(24):
         (tmp_path / f"{k}.png").write_bytes(png(64, 64, bytes(65 * 64)))
-    folder.decode(sorted(tmp_path.glob("*.png")), (1, 8, 8))
+    decode(sorted(tmp_path.glob("*.png")), (1, 8, 8))
     assert most[0] == 1
 
 

@@ -557,20 +557,44 @@ def test_slurm_waits_for_what_is_queued_and_submits_the_rest_again(tmp_path: Pat
 
 def test_the_written_script_has_a_task_for_each_run(tmp_path: Path) -> None:
     runs = [run(tmp_path / "with space", "a"), run(tmp_path / "with space", "b")]
-    script = slurm_script(runs, tmp_path / "with space")
+    script = slurm_script(runs, tmp_path / "with space", chosen())
     (tmp_path / "job.sh").write_text(script)
     assert "#SBATCH --array=0-1\n" in script
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1", "SLURM_CPUS_PER_TASK": "1"}
     subprocess.run(["bash", str(tmp_path / "job.sh")], env=environment, check=True)
     assert [each.result() is None for each in runs] == [True, False]
     assert (
-        slurm_script(runs, tmp_path).count(f"--ckpt_path={runs[1].checkpoint()}") == 1
+        slurm_script(runs, tmp_path, chosen()).count(f"--ckpt_path={runs[1].checkpoint()}") == 1
     )  # a run that has begun goes on
+
+
+def test_the_written_script_has_the_options_of_slurm(tmp_path: Path) -> None:
+    words = [
+        "--engine.partition=long", "--engine.account=lab", "--engine.qos=low", "--engine.gpus=2", "--engine.cpus=3",
+        "--engine.minutes=90", "--engine.parallel=4", "--engine.option=mem=8G", "--engine.option=output=log-%a",
+    ]  # fmt: skip
+    lines = slurm_script([run(tmp_path, "a")], tmp_path, chosen(*words)).splitlines()
+    flags = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")]
+    assert sorted(flags) == [
+        "account=lab", "array=0-0%4", "cpus-per-task=3", "gpus-per-node=2", f"job-name={tmp_path.name}", "mem=8G",
+        "output=log-%a", "partition=long", "qos=low", "requeue", "signal=B:USR1@120", "time=90",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"--engine\.address is an option of --engine ray, not of slurm"):
+        slurm_script([], tmp_path, chosen("--engine.address=x"))
+    with pytest.raises(ValueError, match="for SLURM, not for --engine ray"):
+        slurm_script([], tmp_path, chosen("--engine=ray"))
+
+
+def chosen(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    benchmark_command.arguments(parser)
+    return parser.parse_args(["digits", *words])
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["slurm", "--jobs", "2"], "--jobs is an option of --engine local"),
         (["slurm", "--engine.address", "x"], "--engine.address is an option of --engine ray, not of slurm"),
         (["ray", "--engine.qos", "x"], "--engine.qos is an option of --engine slurm, not of ray"),
         (["local", "--engine.minutes", "5"], "--engine.minutes is an option of --engine slurm, not of local"),
@@ -579,8 +603,5 @@ def test_the_written_script_has_a_task_for_each_run(tmp_path: Path) -> None:
 )
 def test_an_engine_refuses_what_it_cannot_do(words, said, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
-    parser = argparse.ArgumentParser()
-    benchmark_command.arguments(parser)
-    chosen = parser.parse_args(["digits", "--engine", *words])
     with pytest.raises(ValueError, match=said):
-        cluster(chosen, tmp_path, lambda *_: None)
+        cluster(chosen("--engine", *words), tmp_path, lambda *_: None)

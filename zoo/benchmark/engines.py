@@ -172,6 +172,53 @@ def cluster(chosen: Namespace, out: Path, report: Report) -> Engine | None:
     Raises:
         ValueError: an option is another engine's, or the engine is not there.
     """
+    given = _options(chosen, chosen.engine)
+    if chosen.engine == "local":
+        return None
+    if chosen.jobs:
+        raise ValueError("--jobs is an option of --engine local; the tasks of SLURM at a time are --engine.parallel")
+    if find_spec(package := {"slurm": "submitit", "ray": "ray"}[chosen.engine]) is None:
+        raise ValueError(f"--engine {chosen.engine} needs {package}: pip install 'gan-zoo[{chosen.engine}]'")
+    if chosen.engine == "ray":
+        return Ray(chosen.restarts, report, **given)
+    if shutil.which("sbatch") is None:
+        raise ValueError("--engine slurm: there is no sbatch on this machine; start it where jobs are submitted")
+    return Slurm(out, chosen.restarts, report, **given)
+
+
+def slurm_script(runs: Sequence[PlannedRun], out: Path, chosen: Namespace) -> str:
+    """An array script for sites with flags of their own: a task a run, saved and requeued before its time limit.
+
+    Raises:
+        ValueError: an option of `zoo benchmark` is another engine's.
+    """
+    if chosen.engine == "ray":
+        raise ValueError("--write-slurm writes a script for SLURM, not for --engine ray")
+    given = _options(chosen, "slurm")
+    parallel, gpus = given.get("parallel"), given.get("gpus")
+    flags = {
+        "job-name": out.name, "array": f"0-{len(runs) - 1}{f'%{parallel}' if parallel else ''}",
+        "cpus-per-task": given.get("cpus", 1), "time": given.get("minutes", Slurm.minutes),
+        **({"gpus-per-node": gpus} if gpus else {}), "signal": "B:USR1@120", "output": "/dev/null", **given["options"],
+    }  # fmt: skip
+    head = "\n".join(f"#SBATCH --{name}={value}" for name, value in flags.items())
+    quoted = [(shlex.quote(str(run.folder)), shlex.quote(str(run.log)), shlex.join(run.next_command())) for run in runs]
+    tasks = "\n".join(
+        f"  {i}) mkdir -p {folder}; exec {command} >> {log} 2>&1 ;;" for i, (folder, log, command) in enumerate(quoted)
+    )
+    return f"""#!/bin/bash
+{head}
+#SBATCH --requeue
+export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
+cd {shlex.quote(str(Path.cwd()))}
+case $SLURM_ARRAY_TASK_ID in
+{tasks}
+esac
+"""
+
+
+def _options(chosen: Namespace, engine: str) -> dict[str, Any]:
+    """The `--engine.` options that were given, as this engine's class takes them."""
     known: dict[str, tuple[str, ...]] = {
         "local": (), "ray": ("cpus", "gpus", "address"),
         "slurm": ("cpus", "gpus", "partition", "account", "qos", "parallel", "minutes", "option"),
@@ -179,48 +226,18 @@ def cluster(chosen: Namespace, out: Path, report: Report) -> Engine | None:
     given = {name.removeprefix("engine."): value for name, value in vars(chosen).items() if name.startswith("engine.")}
     given = {name: value for name, value in given.items() if value not in (None, [])}
     for name in given:
-        if name not in known[chosen.engine]:
-            engines = [engine for engine in known if name in known[engine]]
-            raise ValueError(
-                f"--engine.{name} is an option of --engine {' and '.join(engines)}, not of {chosen.engine}"
-            )
-    if chosen.engine == "local":
-        return None
-    if find_spec(package := {"slurm": "submitit", "ray": "ray"}[chosen.engine]) is None:
-        raise ValueError(f"--engine {chosen.engine} needs {package}: pip install 'gan-zoo[{chosen.engine}]'")
-    if chosen.engine == "ray":
-        return Ray(chosen.restarts, report, **given)
-    if shutil.which("sbatch") is None:
-        raise ValueError("--engine slurm: there is no sbatch on this machine; start it where jobs are submitted")
-    options: dict[str, Any] = {name: given.pop(name) for name in ("partition", "account", "qos") if name in given}
-    for text in given.pop("option", []):
-        name, equal, value = text.partition("=")
-        if not equal:
-            raise ValueError(f"--engine.option {text}: write NAME=VALUE, as mem=8G")
-        options[name] = value
-    return Slurm(out, chosen.restarts, report, options=options, **given)
-
-
-def slurm_script(runs: Sequence[PlannedRun], out: Path) -> str:
-    """An array script for sites with flags of their own: a task a run, saved and requeued before its time limit."""
-    quoted = [(shlex.quote(str(run.folder)), shlex.quote(str(run.log)), shlex.join(run.next_command())) for run in runs]
-    tasks = "\n".join(
-        f"  {i}) mkdir -p {folder}; exec {command} >> {log} 2>&1 ;;" for i, (folder, log, command) in enumerate(quoted)
-    )
-    return f"""#!/bin/bash
-#SBATCH --job-name={out.name}
-#SBATCH --array=0-{len(runs) - 1}
-#SBATCH --cpus-per-task=1
-#SBATCH --time=12:00:00
-#SBATCH --signal=B:USR1@120
-#SBATCH --requeue
-#SBATCH --output=/dev/null
-export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
-cd {shlex.quote(str(Path.cwd()))}
-case $SLURM_ARRAY_TASK_ID in
-{tasks}
-esac
-"""
+        if name not in known[engine]:
+            engines = [other for other in known if name in known[other]]
+            raise ValueError(f"--engine.{name} is an option of --engine {' and '.join(engines)}, not of {engine}")
+    if engine == "slurm":
+        options = {name: given.pop(name) for name in ("partition", "account", "qos") if name in given}
+        for text in given.pop("option", []):
+            name, equal, value = text.partition("=")
+            if not equal:
+                raise ValueError(f"--engine.option {text}: write NAME=VALUE, as mem=8G")
+            options[name] = value
+        given["options"] = options
+    return given
 
 
 def _call(task: Task) -> None:

@@ -54,8 +54,12 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.dry_run:
         print("\n".join(shlex.join(run.next_command()) for run in remaining))
         return 0
+    if chosen.write_slurm and not remaining:
+        raise ValueError(f"--write-slurm {chosen.write_slurm}: all runs of {out} are finished")
     if chosen.write_slurm:
-        chosen.write_slurm.write_text(slurm_script(remaining, out), encoding="utf-8")
+        script = slurm_script(remaining, out, chosen)
+        data.prepare_data()
+        chosen.write_slurm.write_text(script, encoding="utf-8")
         print(f"{len(remaining)} runs: sbatch {chosen.write_slurm}")
         return 0
     with locked(out) as lock:

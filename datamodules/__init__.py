@@ -11,10 +11,11 @@ from .digits import Digits
 from .downloads import CIFAR10, MNIST, FashionMNIST
 from .image_folder import ImageFolder
 from .loader import TensorLoader
+from .shards import Shards
 from .stacked import Stacked
 from .toy import Toy
 
 __all__ = [
-    "CIFAR10", "MNIST", "DataModule", "Digits", "FashionMNIST", "ImageData", "ImageFolder", "Split", "Stacked",
-    "TensorLoader", "Toy",
+    "CIFAR10", "MNIST", "DataModule", "Digits", "FashionMNIST", "ImageData", "ImageFolder", "Shards", "Split",
+    "Stacked", "TensorLoader", "Toy",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
-from .loader import TensorLoader
+from .loader import Loader, TensorLoader
 
 ImageSize = int | tuple[int, int]  # a square's side, or height and width
 SIDES = (8, 128)  # pixels: the smallest and the largest
@@ -39,6 +39,7 @@ class DataModule(LightningDataModule, ABC):
 
     image_shape: tuple[int, ...]
     flip: bool = False
+    position: ClassVar[tuple[str, ...]] = ("epoch", "dealt")  # names of the numbers of `state_dict`
     arguments: dict[str, Any]  # of the constructor
     classifier: ClassVar[str | None] = None  # the small classifier that knows its classes, by name
 
@@ -58,7 +59,7 @@ class DataModule(LightningDataModule, ABC):
             raise ValueError(f"{type(self).__name__}: seed={seed} must lie in [0, 2**32)")
         self.batch_size, self.seed = batch_size, seed
         self.splits: dict[str, Split] = {}
-        self._train: TensorLoader | None = None
+        self._train: Loader | None = None
         self._resume_from: dict[str, int] = {}
 
     @property
@@ -75,7 +76,7 @@ class DataModule(LightningDataModule, ABC):
         self.splits = self.splits or self.load()
         self._train, self._resume_from = None, {}
 
-    def train_dataloader(self) -> TensorLoader:
+    def train_dataloader(self) -> Loader:
         """Shuffled full batches; with Trainer(overfit_batches=...) the first ones, in order."""
         if getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0):
             raise ValueError(
@@ -88,15 +89,15 @@ class DataModule(LightningDataModule, ABC):
             self._train.load_state_dict(self._resume_from)
         return self._train
 
-    def val_dataloader(self) -> TensorLoader:
+    def val_dataloader(self) -> Loader:
         """The validation split, in order."""
         return self._loader("val", shuffle=False)
 
-    def test_dataloader(self) -> TensorLoader:
+    def test_dataloader(self) -> Loader:
         """The test split, in order, or the validation split where there is no third one."""
         return self._loader("test" if "test" in self.splits else "val", shuffle=False)
 
-    def predict_dataloader(self) -> TensorLoader:
+    def predict_dataloader(self) -> Loader:
         """The validation split, in order."""
         return self.val_dataloader()
 
@@ -133,9 +134,9 @@ class DataModule(LightningDataModule, ABC):
             raise ValueError(f"{type(self).__name__}: no data is loaded yet; call setup() first")
         return self.splits.get(split, self.splits["val"])
 
-    def _loader(self, split: str, *, shuffle: bool, flip: bool = False) -> TensorLoader:
+    def _loader(self, split: str, *, shuffle: bool, flip: bool = False) -> Loader:
         chosen = self._loaded(split)
-        rank, world_size = _ranks()
+        rank, world_size = ranks()
         try:
             return TensorLoader(
                 *chosen, batch_size=self.batch_size, shuffle=shuffle, seed=self.seed, flip=flip, rank=rank,
@@ -223,7 +224,8 @@ class ImageData(DataModule):
         return (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
 
 
-def _ranks() -> tuple[int, int]:
+def ranks() -> tuple[int, int]:
+    """This process, and the number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1

@@ -38,7 +38,7 @@ def remembered(
     processes of a machine; what is written to the tensor stays in its own process. All files together have at most
     50 GB.
     """
-    path = cache_folder() / f"{_fingerprint(paths, image_shape, setting)}.uint8"
+    path = cache_folder() / f"{fingerprint(paths, image_shape, setting)}.uint8"
     shape = (len(paths), *image_shape)
     if _is_whole(path, shape):
         os.utime(path)
@@ -49,7 +49,8 @@ def remembered(
     return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=shape))
 
 
-def _fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...], setting: object) -> str:
+def fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...], setting: object) -> str:
+    """A name for the state of these files, and for what is made of them."""
     digest = blake2b(f"{FORMAT} {image_shape} {setting}".encode(), digest_size=16)
     for path in paths:
         found = path.stat()

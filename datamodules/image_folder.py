@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from .base import CHUNK, ImageData, ImageSize, Split
 from .decoded import remembered
 from .decoding import FORMATS, MODES, read_image
+from .splits import splits_of
 
 DECODERS = 8  # threads
 MOST_PIXELS = 1 << 26  # an image may have: 8,192 x 8,192
@@ -140,22 +140,7 @@ class ImageFolder(ImageData):
         """For each split, the folder its paths start from and its images."""
         if not self.root.is_dir():
             raise ValueError(f"ImageFolder: root={str(self.root)!r} is not a folder; set root")
-        root = _unwrap(self.root)
-        folders = {name: root / name for name in ("train", "val", "test")}
-        folders = {name: folder for name, folder in folders.items() if folder.is_dir()}
-        if "train" in folders and len(folders) > 1:
-            if "val" not in folders:
-                folders["val"] = folders.pop("test")
-            return {split: (folder, find_images(folder)) for split, folder in folders.items()}
-        paths = find_images(root)
-        if len(paths) < 2:
-            raise ValueError(f"ImageFolder: {str(root)!r} has one image; at least 2 are needed, as one is held out")
-        by_hash = sorted(paths, key=lambda path: _digest(path.relative_to(root)))
-        held_out = set(by_hash[: max(1, len(paths) // 10)])
-        return {
-            "train": (root, [path for path in paths if path not in held_out]),
-            "val": (root, [path for path in paths if path in held_out]),
-        }
+        return splits_of(_unwrap(self.root), find_images, "ImageFolder", "image")
 
     def _labels(self, split: str) -> Tensor | None:
         if not self.classes:
@@ -273,10 +258,6 @@ def _read_into(
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(FORMATS) and not name.startswith(".")
-
-
-def _digest(path: Path) -> bytes:
-    return sha256(os.fsencode(path.as_posix())).digest()
 
 
 def _unwrap(folder: Path) -> Path:

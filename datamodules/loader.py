@@ -1,10 +1,27 @@
 """Batches of a data set in memory: one gather and one normalisation each."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class Loader(Protocol):
+    """An iterable of batches (x, labels) or (x,) that can go on from where it was."""
+
+    def __len__(self) -> int:
+        """Batches of a pass."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """A pass."""
+
+    def state_dict(self) -> dict[str, int]:
+        """The position of a training stream."""
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from it."""
 
 
 class TensorLoader:
@@ -95,5 +112,10 @@ class TensorLoader:
             mirrored = self._flips[rows]
             x[mirrored] = x[mirrored].flip(-1)
         if x.dtype == torch.uint8:
-            x = x.to(torch.float32).div_(127.5).sub_(1.0)
+            x = normalised(x)
         return (x,) if self.labels is None else (x, self.labels.index_select(0, rows))
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 u as float32 u / 127.5 - 1, in [-1, 1]."""
+    return images.to(torch.float32).div_(127.5).sub_(1.0)

@@ -3,6 +3,7 @@
 That each goes on from its checkpoint is in test_resume.py.
 """
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,13 @@ def test_a_dataset_trains(config: Path, watched: list[str], tmp_path: Path) -> N
     images.mkdir()
     for i in range(100):
         Image.new("RGB", (40, 30), (i, 255 - i, 2 * i)).save(images / f"{i}.png")
-    folder = [f"--data.root={images}"] if config.stem == "image_folder" else []
+    for split, chosen in {"train": "[0-8]*", "val": "9*"}.items():
+        (tmp_path / "shards" / split).mkdir(parents=True)
+        with tarfile.open(tmp_path / "shards" / split / "0.tar", "w") as shard:
+            for path in images.glob(chosen):
+                shard.add(path, path.name)
+    roots = {"image_folder": images, "shards": tmp_path / "shards"}
+    folder = [f"--data.root={roots[config.stem]}"] if config.stem in roots else []
     cli = fit(
         "-c", NSGAN, "-c", config, *SMALL, f"--trainer.default_root_dir={tmp_path / 'runs'}", "--data.batch_size=16",
         *folder, BARE,

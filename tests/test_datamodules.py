@@ -319,7 +319,7 @@ def test_ranks_come_from_the_process_group(monkeypatch):
     assert [torch.cat(pair).tolist() for pair in zip(*parts, strict=True)] == [labels.tolist() for labels in whole]
 
 
-SETS = ["digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "stacked"]
+SETS = ["digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "shards", "stacked"]
 TOYS = ["ring", "grid", "swiss_roll", "two_gaussians"]
 
 

@@ -17,7 +17,7 @@ from zoo.cli.main import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NEEDED = [Requirement(text) for text in PROJECT["dependencies"]]
-OPTIONAL = [Requirement(text) for name in ("lab", "dashboard", "slurm") for text in EXTRAS[name]]
+OPTIONAL = [Requirement(text) for name in ("lab", "dashboard", "shards", "slurm") for text in EXTRAS[name]]
 NOT_HERE = [Requirement(text) for text in EXTRAS["ray"]]  # too large for the development environment
 DEV = [Requirement(text) for text in EXTRAS["dev"] + EXTRAS["docs"] if not text.startswith("gan-zoo")]
 OURS = {"zoo", "datamodules", "train", "tests", "docs", "benchmarks"}

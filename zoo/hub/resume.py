@@ -44,7 +44,6 @@ from zoo.hub.forms import (
 from zoo.run.trainer import say
 
 _LOOPS = {"fit": "fit_loop", "validate": "validate_loop", "test": "test_loop", "predict": "predict_loop"}
-_PLACE = {"epoch": COUNT, "dealt": COUNT}  # in the data
 _OF_LIGHTNING = {
     "callbacks", "epoch", "game", "global_step", "hparams_name", "hyper_parameters", "loops", "lr_schedulers",
     "optimizer_states", "pytorch-lightning_version", "state_dict",
@@ -75,7 +74,7 @@ def check(path: Path, checkpoint: Mapping[str, Any], gan: GAN, trainer: Trainer,
     if "hyper_parameters" in checkpoint:
         form["hyper_parameters"] = STATE
     if type(data).__qualname__ in checkpoint and isinstance(data, LightningDataModule):
-        form[type(data).__qualname__] = _PLACE if isinstance(data, DataModule) else STATE
+        form[type(data).__qualname__] = _place(data) if isinstance(data, DataModule) else STATE
     scaler = type(trainer.precision_plugin).__qualname__
     if scaler in checkpoint:
         form[scaler] = dict.fromkeys(trainer.precision_plugin.state_dict(), NUMBER)
@@ -95,10 +94,14 @@ def _loop(trainer: Trainer, command: str, data: Any) -> Any:
         return FLAG if isinstance(value, bool) else COUNT if isinstance(value, int) else ANYTHING
 
     form = of(getattr(trainer, _LOOPS[command]).state_dict())
-    dealt = [_PLACE] if isinstance(data, DataModule) else ANYTHING
+    dealt = [_place(data)] if isinstance(data, DataModule) else ANYTHING
     form["state_dict"] = {...: ANYTHING}
     form["state_dict"] = Rule("the loaders' places", partial(_is_loaders, dealt))
     return form
+
+
+def _place(data: DataModule) -> dict[str, Any]:
+    return dict.fromkeys(data.position, COUNT)
 
 
 def _is_loaders(dealt: Any, value: Any) -> bool:

@@ -5,7 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.bundles import publish
 from tests.games import networks
+from zoo.__main__ import main
+from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.run.films import of_run, save_film, slerp, titled, walk
 from zoo.run.pictures import cells, picture
 from zoo.variants.nsgan import NSGAN
@@ -29,6 +32,50 @@ def test_a_walk_begins_at_latents_of_the_seed_and_comes_back() -> None:
     assert max(steps) < 2 * (frames[4] - frames[0]).abs().max()
     with pytest.raises(ValueError, match="at least 1, got 3, 0 and 24"):
         next(walk(gan, 3, stops=0))
+
+
+def conditional() -> NSGAN:
+    torch.manual_seed(0)
+    generator = MLPGenerator((2,), latent_dim=6, width=5, depth=2, num_classes=3)
+    return NSGAN(generator, MLPDiscriminator((2,), width=7, num_classes=3))
+
+
+def test_a_walk_goes_from_class_to_class_and_back() -> None:
+    """Two classes over 8 frames: whole at frames 0 and 4, and halfway between at 2 and 6."""
+    gan = conditional()
+    z = gan.sample(2, seed=5, labels=1), gan.sample(2, seed=5, labels=2)
+    frames = list(walk(gan, 2, stops=1, frames=8, seed=5, labels=[1, 2]))
+    assert torch.allclose(frames[0], z[0], atol=1e-6)
+    assert torch.allclose(frames[4], z[1], atol=1e-6)
+    half = torch.tensor([[0.0, 0.5, 0.5]]).expand(2, 3)
+    assert torch.allclose(frames[2], gan.sample(2, seed=5, labels=half), atol=1e-6)
+    assert torch.allclose(frames[2], frames[6], atol=1e-6)
+    assert not torch.allclose(frames[2], (z[0] + z[1]) / 2, atol=1e-4)
+    for classes, words in (([1, 3], r"in 0\.\.2, got \[1, 3\]"), ([], r"got \[\]")):
+        with pytest.raises(ValueError, match=words):
+            next(walk(gan, 2, labels=classes))
+    with pytest.raises(ValueError, match="has no classes"):
+        next(walk(NSGAN(*networks()), 2, labels=[0, 1]))
+
+
+def test_a_network_that_does_not_mix_classes_is_refused() -> None:
+    gan = conditional()
+    gan.generator.mixes_classes = False
+    with pytest.raises(ValueError, match="takes whole classes, not weights of them"):
+        next(walk(gan, 2, labels=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to", "1"], "--to: the film starts at a class; name it with --class"),
+        (["--class", "0", "--to", "1"], "--class: {} is not conditional, its samples are of no class"),
+    ],
+)
+def test_classes_that_a_walk_cannot_pass_through(tmp_path, capsys, words: list[str], said: str) -> None:
+    folder = publish(tmp_path / "published")
+    assert main(["walk", str(folder), *words, "-o", str(tmp_path / "walk.webp")]) == 2
+    assert capsys.readouterr().err == f"error: {said.format(folder)}\n"
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif", ".png"])

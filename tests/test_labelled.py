@@ -21,6 +21,8 @@ def test_conditional_batch_norm_has_a_gain_and_a_bias_for_each_class() -> None:
     assert norm(x, torch.tensor([0, 0])).flatten().tolist() == pytest.approx([-1, 1], abs=1e-4)
     assert norm(x, torch.tensor([1, 1])).flatten().tolist() == pytest.approx([5, 15], abs=1e-4)
     assert norm(x, torch.tensor([0, 1])).flatten().tolist() == pytest.approx([-1, 15], abs=1e-4)
+    mixed = torch.tensor([[0.75, 0.25], [0.5, 0.5]])  # gains 2 and 3, biases 2.5 and 5
+    assert norm(x, mixed).flatten().tolist() == pytest.approx([0.5, 8], abs=1e-4)
 
 
 def test_labels_enter_the_residual_generator_through_its_norms_alone() -> None:

@@ -222,8 +222,8 @@ class GAN(ManualTraining):
     def sample(self, n: int, *, seed: int | None = None, z: Tensor | None = None, labels: Labels = None) -> Tensor:
         """Images (n, C, H, W) in [-1, 1], or points (n, 2), from the averaged generator where there is one.
 
-        The same seed gives the same latents on every device; None draws a seed. `z` (n, latent_dim) replaces the
-        latents. `labels` are n classes of a conditional generator, or one for all; None is the classes in turn.
+        The same seed gives the same latents on every device; None draws a seed. `z` (n, latent_dim) replaces them.
+        `labels`, of a conditional generator: n classes, one for all, weights (n, num_classes), or None, all in turn.
         """
         return torch.cat(list(self.stream(n, seed=seed, z=z, labels=labels)))
 

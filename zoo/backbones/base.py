@@ -25,10 +25,12 @@ class Generator(Described, nn.Module):
     classes: one step of Adam at rate lr moves what the first layer makes of a code e by up to lr‖e‖₁, in the same
     direction in every batch, while steps along z, drawn anew, average out. docs/conditional.md has measurements.
     With `label` "batch_norm" labels enter through conditional batch norms instead; `net` then takes them, too.
+    Labels can be weights (N, num_classes) as well: then the classes' vectors are averaged.
 
     A subclass sets `net`, which maps (N, input_dim) to (N, *image_shape).
     """
 
+    mixes_classes = True  # labels can be weights
     net: nn.Module
 
     def __init__(
@@ -48,15 +50,16 @@ class Generator(Described, nn.Module):
         self.input_dim = latent_dim + (num_classes or 0 if label == "concat" else 0)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map z (N, latent_dim) and labels (N,), int64, to samples (N, *image_shape).
+        """Map z (N, latent_dim) and labels (N,), int64, or weights (N, num_classes), to samples (N, *image_shape).
 
-        Raises ValueError for labels that are missing, not asked for, or not (N,).
+        Raises ValueError for labels that are missing, not asked for, or of another shape.
         """
         check_labels(self, labels, z.shape[0])
         if self.label == "batch_norm":
             return self.net(z, labels)
         if labels is not None and self.num_classes is not None:
-            z = torch.cat([z, one_hot(labels, self.num_classes).to(z)], dim=1)
+            code = labels if labels.ndim == 2 else one_hot(labels, self.num_classes)
+            z = torch.cat([z, code.to(z)], dim=1)
         return self.net(z)
 
 
@@ -203,12 +206,12 @@ def check_input(net: nn.Module, x: Tensor) -> None:
 
 
 def check_labels(net: Generator | Discriminator, labels: Tensor | None, n: int) -> None:
-    """Raise ValueError unless labels are (n,) for a conditional net and None for any other."""
+    """Raise ValueError unless labels are (n,), or a generator's weights, for a conditional net and None for others."""
     name = type(net).__name__
     if net.num_classes is None:
         if labels is not None:
             raise ValueError(f"{name}: got labels, but is unconditional; set num_classes")
     elif labels is None:
         raise ValueError(f"{name}: num_classes is {net.num_classes}, so labels (N,) are needed")
-    elif labels.shape != (n,):
+    elif labels.shape not in {(n,), (n, net.num_classes) if isinstance(net, Generator) else (n,)}:
         raise ValueError(f"{name}: labels have shape {tuple(labels.shape)}; expected ({n},)")

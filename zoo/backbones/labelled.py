@@ -15,7 +15,7 @@ class Labelled(nn.Sequential):
     labelled = True
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """x (N, ...), labels (N,), int64, or None where no layer is labelled."""
+        """x (N, ...), labels (N,) or (N, num_classes), or None where no layer is labelled."""
         for layer in self:
             x = layer(x, labels) if getattr(layer, "labelled", False) else layer(x)
         return x
@@ -38,8 +38,12 @@ class ConditionalBatchNorm2d(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """x (N, C, H, W), labels (N,), int64."""
-        return self.norm(x) * self.gain(labels)[:, :, None, None] + self.bias(labels)[:, :, None, None]
+        """x (N, C, H, W), labels (N,), int64, or weights (N, num_classes), which average γ and β."""
+        if labels.ndim == 2:
+            gain, bias = (labels.to(table.weight) @ table.weight for table in (self.gain, self.bias))
+        else:
+            gain, bias = self.gain(labels), self.bias(labels)
+        return self.norm(x) * gain[:, :, None, None] + bias[:, :, None, None]
 
 
 class SelfAttention(nn.Module):

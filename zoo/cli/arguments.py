@@ -1,8 +1,13 @@
 """Types of command line arguments."""
 
+from __future__ import annotations
+
 import argparse
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
 
 REF = "a run's folder or .ckpt, latest (the last run in runs/), a name of the catalogue, or a published folder"
 
@@ -14,6 +19,17 @@ def add_trained_gan(parser: argparse.ArgumentParser, name: str = "ref") -> None:
         "--trust", action="append", type=_module, default=[], metavar="MODULE",
         help="import this module of yours, as mynets, if the run names it",
     )  # fmt: skip
+
+
+def check_class(gan: GAN, ref: str, *classes: int | None) -> None:
+    """ValueError for a class where `ref` has none, or not this one; None is no class."""
+    for label in classes:
+        if label is None:
+            continue
+        if gan.num_classes is None:
+            raise ValueError(f"--class: {ref} is not conditional, its samples are of no class")
+        if not 0 <= label < gan.num_classes:
+            raise ValueError(f"--class: {ref} has the classes 0 to {gan.num_classes - 1}, got {label}")
 
 
 def check_module(name: str) -> str:

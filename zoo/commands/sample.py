@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from zoo.cli.arguments import add_trained_gan, positive
+from zoo.cli.arguments import add_trained_gan, check_class, positive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--class", type=int, dest="label", metavar="K", help="of this class alone, counted from 0")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (default: %(default)s)")
+    parser.add_argument(
+        "--truncation", type=float, default=None, metavar="C", help="draw z from the normal distribution cut off at ±C"
+    )
     parser.add_argument(
         "--columns", type=positive, default=None, help="of a grid (default: one for each class, else near-square)"
     )
@@ -43,7 +46,7 @@ def run(chosen: argparse.Namespace) -> None:
     if chosen.columns is not None and kind != "grid":
         raise ValueError(f"--columns: {chosen.output} is not a grid, which alone has columns")
     gan = trained(chosen.ref, trust=chosen.trust)
-    check_class(gan, chosen)
+    check_class(gan, chosen.ref, chosen.label)
     n, columns = chosen.n or 64, chosen.columns
     if gan.sample(1, seed=0).ndim == 2:
         n = chosen.n or 2_500
@@ -51,25 +54,30 @@ def run(chosen: argparse.Namespace) -> None:
         whole, by_class = class_grid(n, gan.num_classes)
         n, columns = chosen.n or whole, columns or by_class
     labels = classes_of(gan, n, chosen.label)
-    path = write_samples(samples(gan, n, chosen.seed, labels), n, chosen.output, columns=columns, labels=labels)
+    z = latents(gan, n, chosen.seed, chosen.truncation)
+    path = write_samples(samples(gan, n, z, labels), n, chosen.output, columns=columns, labels=labels)
     print(f"{n} samples of {type(gan).__name__} at {gan.kimg:g} kimg: {path}")
 
 
-def check_class(gan: "GAN", chosen: argparse.Namespace) -> None:
-    """ValueError for --class where there are no classes, or not this one."""
-    if chosen.label is None:
-        return
-    if gan.num_classes is None:
-        raise ValueError(f"--class: {chosen.ref} is not conditional, its samples are of no class")
-    if not 0 <= chosen.label < gan.num_classes:
-        raise ValueError(f"--class: {chosen.ref} has the classes 0 to {gan.num_classes - 1}, got {chosen.label}")
+def latents(gan: "GAN", n: int, seed: int, truncation: float | None) -> "Tensor":
+    """z (n, latent_dim) of a seed; ValueError for a truncation of latents that are not normal."""
+    from zoo.gan import GAN
+    from zoo.noise import Noise
+    from zoo.support.sampling import truncated
+
+    z = gan.sample_latent(n, Noise(seed))
+    if truncation is None:
+        return z
+    if type(gan).sample_latent is not GAN.sample_latent:
+        raise ValueError(f"--truncation: the latents of {type(gan).__name__} are not normal")
+    return truncated(z, truncation)
 
 
-def samples(gan: "GAN", n: int, seed: int, labels: "Tensor | None") -> Iterator["Tensor"]:
+def samples(gan: "GAN", n: int, z: "Tensor", labels: "Tensor | None") -> Iterator["Tensor"]:
     """In parts, with a bar where they take longer than a second."""
     from tqdm import tqdm
 
     with tqdm(total=n, unit="sample", delay=1, disable=None) as bar:
-        for part in gan.stream(n, seed=seed, labels=labels):
+        for part in gan.stream(n, z=z, labels=labels):
             yield part
             bar.update(len(part))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,8 +44,9 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def walk(
-    gan: GAN, n: int = 16, *, stops: int = 4, frames: int = 24, seed: int = 0, labels: int | None = None
-) -> Iterator[Tensor]:
+    gan: GAN, n: int = 16, *, stops: int = 4, frames: int = 24, seed: int = 0,
+    labels: int | Sequence[int] | None = None,
+) -> Iterator[Tensor]:  # fmt: skip
     """Samples of n latents that go round through `stops` random ones, `stops * frames` frames of (n, *image_shape).
 
     The frame after the last is the first, so that the film can loop.
@@ -56,15 +57,34 @@ def walk(
         stops: latents that each of them passes through, at least 1; 1 does not move.
         frames: from one stop to the next.
         seed: of the latents.
-        labels: a class for all; None is the classes in turn.
+        labels: a class for all; or several, to pass through at an even rate and return, by weights of two of them;
+            None is the classes in turn.
+
+    Raises:
+        ValueError: a number below 1; classes that the generator does not have, or cannot mix.
     """
     if min(n, stops, frames) < 1:
         raise ValueError(f"walk: n, stops and frames must be at least 1, got {n}, {stops} and {frames}")
     noise = Noise(seed)
     points = [gan.sample_latent(n, noise) for _ in range(stops)]
-    for here, there in itertools.pairwise([*points, points[0]]):
+    for stop, (here, there) in enumerate(itertools.pairwise([*points, points[0]])):
         for frame in range(frames):
-            yield gan.sample(n, z=slerp(here, there, frame / frames), labels=labels)
+            along = (stop + frame / frames) / stops
+            classes = _between(gan, n, labels, along) if isinstance(labels, Sequence) else labels
+            yield gan.sample(n, z=slerp(here, there, frame / frames), labels=classes)
+
+
+def _between(gan: GAN, n: int, classes: Sequence[int], along: float) -> Tensor:
+    """Weights (n, num_classes) of a round through `classes`, of which a share `along`, in [0, 1), is over."""
+    if gan.num_classes is None:
+        raise ValueError(f"walk: {type(gan.generator).__name__} has no classes; leave labels out")
+    if not classes or not all(0 <= each < gan.num_classes for each in classes):
+        raise ValueError(f"walk: labels must be in 0..{gan.num_classes - 1}, got {list(classes)}")
+    number, share = divmod(along * len(classes), 1)
+    weights = torch.zeros(n, gan.num_classes)
+    weights[:, classes[int(number)]] += 1 - share
+    weights[:, classes[(int(number) + 1) % len(classes)]] += share
+    return weights
 
 
 def of_run(folder: Path) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 NEEDED = [Requirement(text) for text in PROJECT["dependencies"]]
 OPTIONAL = [Requirement(text) for name in ("lab", "dashboard", "shards", "slurm") for text in EXTRAS[name]]
-NOT_HERE = [Requirement(text) for text in EXTRAS["ray"]]  # too large for the development environment
+NOT_HERE = [Requirement(text) for name in ("ray", "play") for text in EXTRAS[name]]  # see pyproject.toml
 DEV = [Requirement(text) for text in EXTRAS["dev"] + EXTRAS["docs"] if not text.startswith("gan-zoo")]
 OURS = {"zoo", "datamodules", "train", "tests", "docs", "benchmarks"}
 

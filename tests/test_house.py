@@ -60,12 +60,13 @@ ALLOWED = {
     "zoo.dashboard": {"zoo"},
     "zoo.hub": {"zoo"},
     "zoo.lab": {"zoo"},
+    "zoo.play": {"zoo"},
     "zoo.benchmark": {"zoo"},
     "zoo.__main__": {"zoo.cli", "zoo.commands"},
 }  # fmt: skip
 OUTER = (
     "train", "zoo.__main__", "zoo.cli", "zoo.commands", "zoo.compare", "zoo.dashboard", "zoo.datamodules", "zoo.hub",
-    "zoo.lab", "zoo.benchmark",
+    "zoo.lab", "zoo.benchmark", "zoo.play",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from tests import bundles
 from tests.bundles import files
 from tests.fakes.hub import Hub, Models
 from zoo.__main__ import main
+from zoo.hub import space
 from zoo.hub.bundle import FILES
 from zoo.hub.publish import Plan, publish
 from zoo.hub.remote import fetch
@@ -20,6 +21,8 @@ from zoo.hub.remote import fetch
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = bundles.publish(tmp_path_factory.mktemp("published") / "ring")
     (made / "notes.txt").write_text("nobody else's business")
+    for name, text in space.FILES.items():
+        (made / name).write_text(text)
     return made
 
 
@@ -49,15 +52,19 @@ def own(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in files(folder).items() if name in FILES}
 
 
+def sent_to_the_hub(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in files(folder).items() if name in {*FILES, *space.FILES}}
+
+
 # The Hugging Face Hub
 
 
-def test_a_hub_has_the_five_files_in_one_commit_and_gives_the_same_gan(
+def test_a_hub_has_the_files_in_one_commit_and_gives_the_same_gan(
     hub: Hub, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["publish", str(folder), "--hf", "me/ring"]) == 0
     [(commit, sent)] = hub.repos["me/ring"].items()
-    assert sent == own(folder)
+    assert sent == sent_to_the_hub(folder)
     assert hub.calls == ["create_repo", "wgan_gp-digits, version 1"]
     told = capsys.readouterr()
     assert f"published; zoo.from_pretrained('hf:me/ring@{commit}') loads it" in told.out
@@ -66,7 +73,7 @@ def test_a_hub_has_the_five_files_in_one_commit_and_gives_the_same_gan(
     assert torch.equal(original, loaded)
     newer = bundles.publish(tmp_path / "newer", bundles.game(1), version="2")
     second = publish(newer, hf="me/ring")
-    assert files(fetch(f"hf:me/ring@{commit}")) == own(folder)
+    assert files(fetch(f"hf:me/ring@{commit}")) == own(folder)  # what a page needs is not fetched
     assert files(fetch(str(second))) == files(fetch("hf:me/ring")) == files(newer)
 
 
@@ -77,9 +84,9 @@ def test_without_a_token_it_only_says_what_it_would_send(
     told = capsys.readouterr().out
     assert "https://huggingface.co/me/ring, one commit on main" in told
     assert "the Hugging Face Hub has no token here" in told
-    for name, data in own(folder).items():
+    for name, data in sent_to_the_hub(folder).items():
         assert f"{len(data):>12,} B  {name}\n" in told
-    assert f"{sum(map(len, own(folder).values())):>12,} B  in all" in told
+    assert f"{sum(map(len, sent_to_the_hub(folder).values())):>12,} B  in all" in told
     assert "notes.txt" not in told
     assert main(["publish", str(folder), "--hf", "me/ring", "--no-dry-run"]) == 2
     told = capsys.readouterr().err

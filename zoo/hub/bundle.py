@@ -5,6 +5,8 @@
 - `README.md`: the model card, for people
 - `samples.png`: the same for their eyes
 - `SHA256SUMS`: of the four, as `sha256sum -c` reads it; it finds damage, not forgery
+
+Beside them lie the files of `zoo.hub.space`, which are not read here.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -25,7 +28,7 @@ from torch import Tensor
 
 from zoo import __version__
 from zoo.gan import GAN
-from zoo.hub import recipe
+from zoo.hub import recipe, space
 from zoo.hub.planned import kinds_of, refuse_misfits
 from zoo.run.pictures import save_picture
 
@@ -122,8 +125,9 @@ def parts(gan: GAN) -> dict[str, int]:
 
 
 def write(
-    folder: Path, gan: GAN, config: Mapping[str, Any], card: str, samples: Tensor, *, overwrite: bool = False
-) -> Path:
+    folder: Path, gan: GAN, config: Mapping[str, Any], card: str, samples: Tensor, *, overwrite: bool = False,
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> Path:  # fmt: skip
     """Publish into a folder, which is there as a whole or not at all; returns it.
 
     Args:
@@ -133,6 +137,7 @@ def write(
         card: Markdown.
         samples: images or points for the picture.
         overwrite: replace an older one.
+        beside: texts of `zoo.hub.space` by their names.
 
     Raises:
         ValueError: if there is something else at `folder`, or what was written does not read back as the same GAN.
@@ -148,6 +153,8 @@ def write(
         (made / CARD).write_text(card, "utf-8")
         (made / WEIGHTS).chmod((made / CONFIG).stat().st_mode)  # safetensors hides it from other users
         save_picture(samples, made / SAMPLES)
+        for name, text in beside.items():
+            (made / name).write_text(text, "utf-8")
         (made / SUMS).write_text(
             "".join(f"{_sha256(made / name)}  {name}\n" for name in FILES if name != SUMS), "ascii"
         )
@@ -162,7 +169,9 @@ def write(
 def _refuse_occupied(folder: Path, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    published = folder.is_dir() and {p.name for p in folder.iterdir()} <= set(FILES) and (folder / SUMS).is_file()
+    published = (
+        folder.is_dir() and {p.name for p in folder.iterdir()} <= {*FILES, *space.FILES} and (folder / SUMS).is_file()
+    )
     if not published:
         raise ValueError(f"{folder} is there, and is no published checkpoint: choose another folder")
     if not overwrite:

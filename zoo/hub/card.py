@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.gan import GAN
+from zoo.hub import space
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -33,7 +34,7 @@ def card(config: Mapping[str, Any], gan: GAN) -> str:
     tags = ["gan", "pytorch-lightning", config["objective"], config["variant"]]
     metadata = ModelCardData(
         license="mit", library_name="gan-zoo", pipeline_tag="unconditional-image-generation", tags=tags,
-        model_name=config["name"], eval_results=results or None,
+        model_name=config["name"], eval_results=results or None, **space.METADATA,
     )  # fmt: skip
     data, training, member = config["data"], config["training"], type(gan)
     shape = getattr(gan.generator, "image_shape", None)

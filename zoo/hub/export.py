@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.hub import bundle, facts, recipe
+from zoo.hub import bundle, facts, recipe, space
 from zoo.hub.card import card
 from zoo.hub.load import load, recipe_of
 from zoo.run.folders import checkpoint_of
@@ -68,4 +68,5 @@ def export(
     for key in ("name", "version"):
         bundle.check_word(config[key], key)
     samples = gan.sample(n_samples, seed=0)
-    return bundle.write(folder, gan, config, card(config, gan), samples, overwrite=overwrite)
+    made = card(config, gan)
+    return bundle.write(folder, gan, config, made, samples, overwrite=overwrite, beside=space.FILES)

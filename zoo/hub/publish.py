@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.cli.errors import first_line
+from zoo.hub import space
 from zoo.hub.bundle import FILES, verify
 from zoo.hub.remote import NO_WANDB, TIMEOUT, Reference, parse, wandb_credentials
 
@@ -35,7 +36,8 @@ def publish(
 ) -> str | Plan:
     """Publish a folder that `zoo.hub.export.export` made, after verifying it.
 
-    The files of the format are sent in one commit or one artifact, and nothing else of the folder.
+    The files of the format are sent in one commit or one artifact, to the Hub also those of `zoo.hub.space`, and
+    nothing else of the folder.
 
     Args:
         folder: a published checkpoint.
@@ -70,7 +72,8 @@ def publish(
     if dry_run or not signed_in:
         if dry_run is False:
             raise ValueError(f"{ref}: {lacking}")
-        sizes = {name: (folder / name).stat().st_size for name in FILES}
+        names = [*FILES, *(space.sent(folder) if ref.scheme == "hf" else ())]
+        sizes = {name: (folder / name).stat().st_size for name in names}
         return Plan(str(ref), "asked for" if dry_run else lacking, where, sizes)
     try:
         return str((_to_hub if ref.scheme == "hf" else _to_wandb)(ref, folder, config))
@@ -85,7 +88,7 @@ def _to_hub(ref: Reference, folder: Path, config: Mapping[str, Any]) -> Referenc
     api = HfApi()
     api.create_repo(ref.name, exist_ok=True)
     commit = api.upload_folder(
-        repo_id=ref.name, folder_path=folder, allow_patterns=list(FILES),
+        repo_id=ref.name, folder_path=folder, allow_patterns=[*FILES, *space.FILES],
         commit_message=f"{config['name']}, version {config['version']}",
     )  # fmt: skip
     return ref._replace(revision=commit.oid)

@@ -14,6 +14,7 @@ from zoo.callbacks.samples import landscape
 from zoo.hub import catalogue
 from zoo.lab._games import fit
 from zoo.lab._ring import METHODS, start
+from zoo.metrics import mode_coverage
 from zoo.run.films import save_film, titled
 from zoo.run.pictures import picture
 
@@ -36,7 +37,7 @@ def rows(dataset: str) -> Image.Image:
     return image
 
 
-def film(method: str, name: str, frames: int = 40) -> list[np.ndarray]:
+def film(method: str, name: str, frames: int = 20) -> list[np.ndarray]:
     """Samples of a game on the ring, seed 0, over D's scores; the frames lie closer together at the start."""
     gan, data = start(method, 0)
     batches = METHODS[method][0]
@@ -46,8 +47,10 @@ def film(method: str, name: str, frames: int = 40) -> list[np.ndarray]:
     def look(batch: int) -> None:
         if batch in looks:
             points = data.splits["train"].data[:2500]
-            image = picture(gan.sample(2500, seed=0), data=points, landscape=landscape(gan))
-            shown.append(titled(image, f"{name}, batch {batch:,}"))
+            samples = gan.sample(2500, seed=0)
+            modes = mode_coverage(samples, data.centres, data.sigma).populated
+            image = picture(samples, data=points, landscape=landscape(gan))
+            shown.append(titled(image, f"{name}, batch {batch:,}: {modes} of 8 modes"))
 
     fit(gan, data, batches, look)
     return shown
@@ -55,7 +58,7 @@ def film(method: str, name: str, frames: int = 40) -> list[np.ndarray]:
 
 def collapse() -> list[np.ndarray]:
     """The plain game, unrolling, and R3GAN's loss with R1 and R2, side by side."""
-    games = {"nsgan": "non-saturating", "unrolled_5": "unrolled, K = 5", "rpgan_r1_r2": "R3GAN's loss"}
+    games = {"nsgan": "non-saturating", "unrolled_5": "unrolled, K = 5", "rpgan_r1_r2": "RpGAN + R1 + R2"}
     films = [film(method, name) for method, name in games.items()]
     return [np.concatenate(parts, axis=1) for parts in zip(*films, strict=True)]
 
@@ -65,4 +68,4 @@ if __name__ == "__main__":
     if "catalogue" in wanted:
         rows("fashion_mnist").save(FOLDER / "catalogue-fashion_mnist.png")
     if "collapse" in wanted:
-        save_film(collapse(), FOLDER / "mode-collapse.webp", fps=5, hold=True)
+        save_film(collapse(), FOLDER / "mode-collapse.webp", fps=4, hold=True)

@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,24 @@ def test_all_that_has_a_state_goes_on_together(tmp_path: Path) -> None:
     )  # fmt: skip
     own.write_text(own.read_text() + yaml.safe_dump({"data": {"init_args": data}}))
     check(Trial(tmp_path, NSGAN, ROOT / "configs/data/image_folder.yaml", own))
+
+
+def test_streamed_shards_go_on_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    """Of 7 batches, two workers; the run is saved after 2 of the third epoch."""
+    pixels = np.random.default_rng(0).integers(256, size=(500, 8, 8, 3), dtype=np.uint8)
+    for name, own in {"train/0": pixels[:300], "train/1": pixels[300:], "val/0": pixels[:40]}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as shard:
+            for i, image in enumerate(own):
+                file = BytesIO()
+                Image.fromarray(image).save(file, "png")
+                info = tarfile.TarInfo(f"{i}.png")
+                info.size = file.tell()
+                file.seek(0)
+                shard.addfile(info, file)
+    config = tmp_path / "own.yaml"
+    config.write_text(yaml.safe_dump({"data": {"init_args": {"root": str(tmp_path), "flip": True, "num_workers": 2}}}))
+    check(Trial(tmp_path, NSGAN, ROOT / "configs/data/shards.yaml", config))
 
 
 @pytest.mark.slow

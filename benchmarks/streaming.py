@@ -75,7 +75,11 @@ def main() -> None:
         write(Path(place), chosen.images, chosen.size)
         size = sum(path.stat().st_size for path in Path(place).rglob("*.tar"))
         data = Shards(
-            root=place, image_size=chosen.size, batch_size=chosen.batch_size, num_workers=chosen.workers, held_out=1000
+            root=place,
+            image_size=chosen.size,
+            batch_size=chosen.batch_size,
+            num_workers=chosen.workers,
+            val_images=1000,
         )
         began = time.perf_counter()
         data.prepare_data()

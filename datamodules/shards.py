@@ -32,7 +32,7 @@ class Shards(ImageData):
     label in digits, where there are classes. Needs the package webdataset: pip install 'gan-zoo[shards]'.
 
     Splits: shards (*.tar) under root/train, with root/val or root/test or both, where these folders exist. Otherwise a
-    tenth of the shards, at least one, is held out. Of the held-out splits `held_out` images each are in memory.
+    tenth of the shards, at least one, is held out. Of each held-out split `val_images` images are in memory.
 
     An epoch has the shards in an order drawn by (seed, epoch). It is cut into equal parts, one for each worker process
     of each rank, which reads its part, mixes it in a buffer and decodes it. So no image comes twice in an epoch, on any
@@ -56,7 +56,7 @@ class Shards(ImageData):
         num_workers: processes of each rank that read and decode; 0 is the training process itself.
         shuffle_buffer: undecoded samples in the memory of each worker, out of which the next one is drawn; so the
             images should be in the shards in random order.
-        held_out: images of each held-out split in memory, the first of its shards.
+        val_images: images of each held-out split in memory, the first of its shards.
         value_range: of 16-bit grey images, see `zoo.datamodules.ImageFolder`; None is [0, 65535].
 
     Raises ValueError for any other value; at setup for a root without two shards or with too few images; when they are
@@ -70,7 +70,7 @@ class Shards(ImageData):
     def __init__(
         self, *, root: str = "data", image_size: ImageSize = 32, channels: int | None = None,
         num_classes: int | None = None, batch_size: int = 64, seed: int = 0, flip: bool = False, num_workers: int = 2,
-        shuffle_buffer: int = 5000, held_out: int = 10_000, value_range: tuple[int, int] | None = None,
+        shuffle_buffer: int = 5000, val_images: int = 10_000, value_range: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(image_size=image_size, channels=channels, batch_size=batch_size, seed=seed, flip=flip)
         least = {
@@ -78,13 +78,13 @@ class Shards(ImageData):
             "num_workers": (num_workers, 0),
             "shuffle_buffer": (shuffle_buffer, 1),
         }
-        for name, (value, bound) in (least | {"held_out": (held_out, 1)}).items():
+        for name, (value, bound) in (least | {"val_images": (val_images, 1)}).items():
             if value is not None and value < bound:
                 raise ValueError(f"Shards: {name}={value} must be at least {bound}")
         if value_range is not None and not 0 <= value_range[0] < value_range[1] <= 65535:
             raise ValueError(f"Shards: value_range must be [low, high], 0 <= low < high <= 65535, got {value_range}")
         self.root = Path(root).expanduser()
-        self.num_workers, self.shuffle_buffer, self.held_out = num_workers, shuffle_buffer, held_out
+        self.num_workers, self.shuffle_buffer, self.val_images = num_workers, shuffle_buffer, val_images
         self.value_range, self._num_classes = value_range, num_classes
 
     @property
@@ -99,27 +99,26 @@ class Shards(ImageData):
 
     def load(self) -> dict[str, Split]:
         """Decode images of the held-out splits; the training split is read by its loader."""
-        return {split: self._first(split, self.held_out) for split in self._layout if split != "train"}
+        return {split: self._first(split, self.val_images) for split in self._layout if split != "train"}
 
     def pick(self, split: str, n: int) -> Tensor:
-        """See `DataModule.pick`; of the training split the first images, at most `held_out`.
+        """See `DataModule.pick`; of the training split the first images, at most `val_images`.
 
-        Raises ValueError for more of these than `held_out`.
+        Raises ValueError for more of these than `val_images`.
         """
         if split != "train":
             return super().pick(split, n)
-        if n > self.held_out:
+        if n > self.val_images:
             wanted = f"{n:,}" if n < sum(counts_of(self._layout["train"])) else "all"
-            raise ValueError(
-                f"Shards: {wanted} training images in memory were asked for, and held_out={self.held_out} is the most"
-            )
+            most = f"val_images={self.val_images} is the most"
+            raise ValueError(f"Shards: {wanted} training images in memory were asked for, and {most}")
         return self._first("train", n).data
 
     def labels(self, split: str, n: int | None = None) -> Tensor | None:
-        """See `DataModule.labels`; of the training split those of its first `held_out` images, or of `n`."""
+        """See `DataModule.labels`; of the training split those of its first `val_images` images, or of `n`."""
         if split != "train":
             return super().labels(split, n)
-        return self._first("train", min(n or self.held_out, self.held_out)).labels
+        return self._first("train", min(n or self.val_images, self.val_images)).labels
 
     def _first(self, split: str, n: int) -> Split:
         with ThreadPoolExecutor(DECODERS) as pool:

@@ -185,11 +185,11 @@ def test_signals_to_the_whole_job_leave_the_workers_at_work(root: Path) -> None:
 
 
 def test_held_out_images_are_so_many_and_training_images_the_first(root: Path) -> None:
-    data = shards(root, held_out=4, num_classes=3)
+    data = shards(root, val_images=4, num_classes=3)
     assert numbers(data.splits["val"].data / 127.5 - 1) == [200, 201, 202, 203]
     assert numbers(data.pick("train", 3) / 127.5 - 1) == [0, 1, 2]
     assert data.labels("train").tolist() == [0, 1, 2, 0]
-    with pytest.raises(ValueError, match="all training images in memory were asked for, and held_out=4 is the most"):
+    with pytest.raises(ValueError, match="all training images in memory were asked for, and val_images=4 is the most"):
         data.pick("train", 10**9)
 
 

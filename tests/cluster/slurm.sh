@@ -26,7 +26,6 @@ ReturnToService=2
 KillWait=30
 MinJobAge=300
 PriorityType=priority/basic
-SchedulerParameters=requeue_delay=0
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(nproc --all) State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 END

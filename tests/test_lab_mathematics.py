@@ -10,8 +10,10 @@ from zoo.dynamics import Simultaneous
 from zoo.lab import (
     dirac_gan,
     divergences,
+    encoders,
     inner_outer,
     lipschitz,
+    manifolds,
     noise,
     oscillation,
     rock_paper_scissors,
@@ -129,6 +131,7 @@ def test_the_spectral_radii_of_xy(name: str) -> None:
         "consensus": [[1 - h, h], [-h, 1 - h]],
         "gradient-regularised": [[1, h], [-h, 1 - h * h - 2 * 0.5 * h]],
         "unrolled": [[1, h], [-h, 1 - h * h - 2 * 5 * 0.1 * h]],
+        "weight penalty": [[1 - 0.5 * h, h], [-h * (1 - 0.5 * h), 1 - h * h]],
         "extragradient": [[1 - h * h, h], [-h, 1 - h * h]],
         # of (x, y) and the point before
         "optimistic": [[1, 2 * h, 0, -h], [-2 * h, 1, h, 0], [1, 0, 0, 0], [0, 1, 0, 0]],
@@ -325,3 +328,77 @@ def test_the_zoo_plays_the_dirac_gan_as_its_eigenvalues_say() -> None:
     # det of the simultaneous step [[1, h/2], [-h/2, 1 - hγ]]
     assert dirac_gan.spectral_radius(0.2, 0.4, alternating=False) == pytest.approx(math.sqrt(0.92 + 0.04), abs=1e-12)
     assert torch.equal(path, dirac_gan.play(NSGAN, (6e-7, 8e-7), (0.1, 0.1), 12, alternating=True))
+
+
+def test_where_js_is_steepest_and_the_areas_under_the_integrands() -> None:
+    mu, slope = divergences.steepest_js()
+    assert (mu, slope) == pytest.approx((1.636, 0.2337), abs=1e-3)
+    x = torch.linspace(-15, 17, 20001, dtype=torch.float64)
+    p, q = divergences.normal(x), divergences.normal(x, 2.0)
+    areas = {name: torch.trapezoid(y, x).item() for name, y in divergences.integrands(p, q).items()}
+    # KL of unit Gaussians 2 apart is 2 nats; their JS by numerical integration elsewhere
+    assert areas == pytest.approx({"KL(p ‖ q)": 2.0, "KL(q ‖ p)": 2.0, "JS": 0.33683}, abs=1e-4)
+
+
+def test_best_replies_run_in_a_circle_and_leave_a_gap_of_two() -> None:
+    assert rock_paper_scissors.best_replies(rock_paper_scissors.LECTURE, 7) == [1, 2, 0, 1, 2, 0, 1]
+    rock, third = torch.tensor([1.0, 0, 0]).double(), torch.full((3,), 1 / 3).double()
+    assert rock_paper_scissors.duality_gap(rock, rock) == 2.0  # paper beats either
+    assert rock_paper_scissors.duality_gap(third, third) == pytest.approx(0)
+    assert rock_paper_scissors.duality_gap(third, rock) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("steps", [10, 300])
+def test_the_average_of_hedge_is_within_its_bound(steps: int) -> None:
+    start = torch.tensor([0.5, 0.3, 0.2]).double().log(), torch.zeros(3).double()
+    average = rock_paper_scissors.hedge(start, steps, 0.1)[:-1].mean(0)
+    bound = rock_paper_scissors.hedge_bound(start, steps, 0.1)
+    assert bound == pytest.approx((math.log(5) + math.log(3)) / (0.1 * steps) + 0.1)
+    assert rock_paper_scissors.duality_gap(*average) < bound
+
+
+def test_a_penalty_on_x_adds_to_its_step_alone() -> None:
+    one = torch.ones(1, 1, dtype=torch.float64)
+    path = play_zerosum(Simultaneous(), one, (0.3 * one[0], 0.8 * one[0]), 1, lr=0.1, d_penalty=0.5).squeeze(2)
+    assert path[1].tolist() == pytest.approx([0.3 + 0.1 * 0.8 - 0.1 * 0.5 * 0.3, 0.8 - 0.1 * 0.3])
+
+
+@pytest.mark.parametrize("latents", [1, 5])
+def test_a_generator_moves_in_as_many_directions_as_it_has_latents(latents: int) -> None:
+    torch.manual_seed(3)
+    assert manifolds.rank_of_samples(latents) == latents
+    assert len(manifolds.spectrum(latents)) == latents
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_the_intrinsic_dimension_of_a_cube_in_ten_dimensions(dim: int) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(3000, dim, dtype=torch.float64) @ torch.linalg.qr(torch.randn(10, dim).double())[0].T
+    assert manifolds.intrinsic_dimension(x) == pytest.approx(dim, rel=0.15)
+
+
+def test_the_share_of_a_circle_near_another() -> None:
+    """By brute force; and for small ε by hand: two crossings, each 2ε / sin of the angle wide."""
+    angle = torch.linspace(0, 2 * math.pi, 200_001, dtype=torch.float64)[:-1]
+    for apart, epsilon in ((1.5, 0.1), (2.0, 0.03), (0.4, 0.5), (0.2, 0.25)):
+        off = ((angle.cos() - apart).square() + angle.sin().square()).sqrt() - 1
+        expected = (off.abs() <= epsilon).double().mean().item()
+        assert manifolds.share_near(apart, epsilon) == pytest.approx(expected, abs=1e-4)
+    crossing = manifolds.crossing_angle(torch.tensor(1.5)).item()
+    assert manifolds.share_near(1.5, 1e-6) == pytest.approx(2 * 2e-6 / math.sin(crossing) / (2 * math.pi), rel=1e-4)
+    assert manifolds.exponent([e**0.7 for e in manifolds.EPSILONS]) == pytest.approx(0.7)
+
+
+def test_the_density_of_a_noisy_circle_is_a_rice_law() -> None:
+    """Its radius has the density r/σ² exp(-(r² + 1) / 2σ²) I₀(r/σ²) (Rice 1945), that of the plane times 2πr."""
+    r, s = torch.tensor([0.3, 1.0, 1.6]).double(), manifolds.SIGMA
+    rice = r / s**2 * (-(r.square() + 1) / (2 * s**2)).exp() * torch.special.i0(r / s**2)
+    torch.testing.assert_close(manifolds.noisy_density(r) * 2 * math.pi * r, rice)
+
+
+def test_the_rarest_class_by_its_share_of_what_the_data_have() -> None:
+    def logits(*counts: int) -> torch.Tensor:
+        return torch.eye(3).repeat_interleave(torch.tensor(counts), 0)
+
+    assert encoders.fewest(logits(5, 4, 1), logits(20, 40, 40)) == pytest.approx(0.1 / 0.4)
+    assert encoders.fewest(logits(5, 5, 0), logits(20, 40, 40)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,7 +116,7 @@ class Zerosum(GAN):
 
 def play_zerosum(
     dynamics: Dynamics, payoff: Tensor, start: tuple[Tensor, Tensor], steps: int, *, lr: float,
-    strategy: Callable[[Tensor], Tensor] = lambda v: v, **kwargs: Any,
+    d_penalty: float = 0.0, strategy: Callable[[Tensor], Tensor] = lambda v: v, **kwargs: Any,
 ) -> Tensor:  # fmt: skip
     """Play f(y, x) by plain gradient steps of size `lr`.
 
@@ -125,6 +126,7 @@ def play_zerosum(
         start: D's vector x and G's vector y, before their strategies.
         steps: how many.
         lr: of both players.
+        d_penalty: weight w of the penalty w/2 ‖x‖² on D's vector.
         strategy: from a player's vector to its choice.
         kwargs: the rest of `GAN`.
 
@@ -137,7 +139,8 @@ def play_zerosum(
         return torch.optim.SGD(parameters, lr=lr)
 
     generator, discriminator = Vector(y, strategy), Vector(x, strategy, payoff)
-    gan = Zerosum(generator, discriminator, dynamics=dynamics, g_optimizer=descent, d_optimizer=descent, **kwargs)
+    penalised = partial(torch.optim.SGD, lr=lr, weight_decay=d_penalty)  # under SGD the same as the penalty
+    gan = Zerosum(generator, discriminator, dynamics=dynamics, g_optimizer=descent, d_optimizer=penalised, **kwargs)
     path: list[Tensor] = []
 
     def look(step: int) -> None:

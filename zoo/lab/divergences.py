@@ -8,8 +8,9 @@ Paper: Goodfellow et al. 2014, "Generative Adversarial Nets", theorem 1; Arjovsk
 Methods for Training Generative Adversarial Networks", section 2; Arjovsky, Chintala & Bottou 2017, "Wasserstein GAN",
 example 1.
 
-Figure: Left, the distances of N(0, 1) and N(μ, 1) for μ from 0 to 30. Middle, how strongly each pulls μ back. Right,
-the one Gaussian that is nearest to two modes, by each divergence.
+Figure: Above left, the distances of N(0, 1) and N(μ, 1) for μ from 0 to 30; above right, the slope of each in μ. Below
+left, two densities p and q and the integrands of KL(p ‖ q), KL(q ‖ p) and JS, whose areas are the divergences; below
+right, the one Gaussian that is nearest to two modes, by each divergence.
 """
 
 from __future__ import annotations
@@ -62,6 +63,16 @@ def js_gap(log_p: Tensor, log_q: Tensor, x: Tensor) -> Tensor:
     return integral(log_p.exp() * softplus(-apart) + log_q.exp() * softplus(apart), x) / 2
 
 
+def integrands(log_p: Tensor, log_q: Tensor) -> dict[str, Tensor]:
+    """The functions of x whose integrals are KL(p ‖ q), KL(q ‖ p) and JS, in nats, from log densities (N,)."""
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    p, q = log_p.exp(), log_q.exp()
+    return {
+        "KL(p ‖ q)": p * (log_p - log_q), "KL(q ‖ p)": q * (log_q - log_p),
+        "JS": (p * (log_p - log_m) + q * (log_q - log_m)) / 2,
+    }  # fmt: skip
+
+
 def js(log_p: Tensor, log_q: Tensor, x: Tensor) -> Tensor:
     """Jensen-Shannon divergence in nats, in [0, log 2]."""
     return math.log(2) - js_gap(log_p, log_q, x)
@@ -83,6 +94,13 @@ def shifted(mu: Tensor, points: int = 4001) -> Curves:
         (slope,) = torch.autograd.grad(value.sum(), at)
         curves[name] = (math.log(2) - value if sign < 0 else value).detach(), sign * slope
     return curves
+
+
+def steepest_js() -> tuple[float, float]:
+    """The μ at which JS(N(0, 1), N(μ, 1)) is steepest, to 1e-3, and its slope there."""
+    mu = torch.linspace(1.5, 1.8, 301, dtype=torch.float64)
+    slope, at = shifted(mu, points=2001)["JS"][1].max(0)
+    return float(mu[at]), float(slope)
 
 
 def fit(divergence: Divergence, mean: float, std: float) -> tuple[float, float, float]:
@@ -126,20 +144,23 @@ def run(seed: int, quick: bool) -> Result:
     for name, (mean, std, left) in fits.items():
         numbers[f"fit by {name}: mean, std, divergence"] = [mean, std, left]
     js_slope = at["JS"][1]
+    numbers["JS is steepest at mu, by"] = list(steepest := steepest_js())
+    common = [math.erfc(m / 2 / math.sqrt(2)) for m in some]  # of the mass of two such Gaussians
     finding = (
         f"At μ = 10 the KL is {at['KL'][0][5]:.0f}, W₁ is {at['W₁'][0][5]:.1f}, and JS is within "
-        f"{math.log(2) - at['JS'][0][5]:.0e} of log 2. JS pulls hardest near μ = 2 ({js_slope[1]:.3f}); its pull is "
-        f"{js_slope[4]:.0e} at 8 and {js_slope[7]:.0e} at 30, where W₁ still pulls by {at['W₁'][1][7]:.3f}. The "
-        "lecture counts meaningful gradients without overlap among the advantages of JS: that is not so. Fitted to "
-        f"two modes at ±3, KL gives N({abs(fits['KL'][0]):.2f}, {fits['KL'][1]:.2f}²), over both; reverse KL "
-        f"N({fits['reverse KL'][0]:.2f}, {fits['reverse KL'][1]:.2f}²), one mode; JS lies with KL (std "
-        f"{fits['JS'][1]:.2f})."
+        f"{math.log(2) - at['JS'][0][5]:.0e} of log 2. JS is steepest at μ = {steepest[0]:.3f} ({steepest[1]:.4f}). "
+        "The lecture counts meaningful gradients without significant overlap among its advantages. They are there with "
+        f"little overlap: at μ = 5, where the densities share {common[3]:.1%} of their mass, the slope is "
+        f"{js_slope[3]:.3f}. They are gone without any: at 8, with {common[4]:.0e} in common, it is {js_slope[4]:.0e}, "
+        f"at 30 {js_slope[7]:.0e}, where that of W₁ is still {at['W₁'][1][7]:.3f}. Fitted to two modes at ±3, KL gives "
+        f"N({abs(fits['KL'][0]):.2f}, {fits['KL'][1]:.2f}²), over both; reverse KL N({fits['reverse KL'][0]:.2f}, "
+        f"{fits['reverse KL'][1]:.2f}²), one mode; JS lies with KL (std {fits['JS'][1]:.2f})."
     )
-    return Result(numbers, finding, partial(_draw, mu, curves, fits), size=(10.5, 3.3))
+    return Result(numbers, finding, partial(_draw, mu, curves, fits), size=(9.5, 6.2))
 
 
 def _draw(mu: Tensor, curves: Curves, fits: dict[str, tuple[float, float, float]], figure: Figure) -> None:
-    values, slopes, fitted = panels(figure, 1, 3)
+    values, slopes, areas, fitted = panels(figure, 2, 2)
     styles = {"KL": (BLUE, "-"), "W₁": (GREEN, "-"), "JS": (ORANGE, "-")}
     for name, (colour, line) in styles.items():
         label = "KL = reverse KL" if name == "KL" else name
@@ -153,6 +174,18 @@ def _draw(mu: Tensor, curves: Curves, fits: dict[str, tuple[float, float, float]
     slopes.set(xlabel="distance μ of the means", ylabel="slope in μ", ylim=(1e-52, 1e6))
     slopes.set_title("and stops pulling")
     slopes.legend(loc="lower left")
+    x = torch.linspace(-4, 6, 400, dtype=torch.float64)
+    p, q = normal(x), normal(x, 2.0)
+    areas.fill_between(x, p.exp(), color=GREY, alpha=0.35, linewidth=0, label="p = N(0, 1)")
+    areas.fill_between(x, q.exp(), color=GREY, alpha=0.15, linewidth=0, label="q = N(2, 1)")
+    for (name, each), (colour, line) in zip(
+        integrands(p, q).items(), ((BLUE, "-"), (BLACK, "-"), (ORANGE, "-")), strict=True
+    ):
+        areas.plot(x, each, line, color=colour, label=name)
+    areas.axhline(0, color=GREY, linewidth=0.8)
+    areas.set(xlabel="x", ylabel="integrand (nats)")
+    areas.set_title("Where each divergence comes from")
+    areas.legend(loc="upper left")
     x = torch.linspace(-11, 11, 400, dtype=torch.float64)
     fitted.fill_between(x, data(x).exp(), color=GREY, alpha=0.35, linewidth=0, label="data")
     for name, colour, line in (("KL", BLUE, "-"), ("JS", ORANGE, "--"), ("reverse KL", BLACK, "-")):

@@ -142,7 +142,7 @@ def run(seed: int, quick: bool) -> Result:
         "little noise leaves no overlap, too much blurs. With noise on the generator's own sample the gradient is 2 "
         f"dJS/dθ, as the corollary says (ratio {numbers['pull on a noisy sample / (2 dJS/dθ)']:.6f}). Theorem 3.3's "
         f"bound holds for uniform noise, and is at least {numbers['bound of theorem 3.3 / W₁, least']:.1f} times the "
-        "distance; the lecture uses it after Gaussian noise, whose support is not bounded. In d dimensions its V is "
+        "distance; Gaussian noise does not meet its condition of a bounded support. In d dimensions its V is "
         f"d σ², not σ²: E‖ε‖ is {smear(64):.2f} σ in 64. A minimax GAN of one point at distance {FAR:g} is still at "
         f"{plain:.2f} after {steps} steps; with noise that falls from σ = 2 to 0 it is at {noisy:.2f}."
     )

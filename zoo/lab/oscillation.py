@@ -1,8 +1,9 @@
 """The game f(x, y) = xy under the zoo's dynamics: who circles, who spirals out, who arrives.
 
 Claim: With f = xy, one player ascending in x and the other descending in y by gradient steps, the game oscillates
-around its equilibrium (0, 0) and does not converge. Averaging, regularising the gradient, consensus optimisation and
-unrolling make it converge; since the lectures, so do extragradient, optimistic and lookahead steps.
+around its equilibrium (0, 0) and does not converge. Averaging, regularising the gradient, consensus optimisation,
+unrolling, noise on D's inputs and a penalty on D's weights make it converge; since the lectures, so do extragradient,
+optimistic and lookahead steps.
 
 Paper: Goodfellow 2016, "NIPS 2016 Tutorial: Generative Adversarial Networks", section 8.2; Mescheder et al. 2017, "The
 Numerics of GANs"; Nagarajan & Kolter 2017, "Gradient descent GAN optimization is locally stable"; Metz et al. 2017,
@@ -37,7 +38,7 @@ from zoo.dynamics import (
 from zoo.lab import Result
 from zoo.lab._figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, panels
 from zoo.lab._games import play_zerosum
-from zoo.stabilizers import HistoricalAveraging
+from zoo.stabilizers import HistoricalAveraging, InstanceNoise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +47,10 @@ LR = 0.1
 COLOURS = {
     "simultaneous": RED, "alternating": ORANGE, "average of alternating": BLACK, "historical averaging": PURPLE,
     "lookahead": YELLOW, "extragradient": GREY, "optimistic": BLACK, "unrolled": SKY, "gradient-regularised": BLUE,
-    "consensus": GREEN,
+    "consensus": GREEN, "instance noise": SKY, "weight penalty": PURPLE,
 }  # fmt: skip
+DASHES = {"unrolled": "--", "optimistic": ":", "instance noise": ":", "weight penalty": "--"}
+PENALTY = 0.5  # on D's weight
 
 
 def dynamics() -> dict[str, Dynamics]:
@@ -60,12 +63,15 @@ def dynamics() -> dict[str, Dynamics]:
 
 
 def predicted() -> dict[str, float]:
-    """The spectral radius of each dynamics' linear map of (x, y), by hand; of a map of several steps, its root."""
+    """The spectral radius of each dynamics' linear map of (x, y), by hand; of a map of several steps, its root.
+
+    Of alternating steps with the penalty w/2 x² the determinant is 1 - hw.
+    """
     penalised = math.sqrt(1 - 2 * 0.5 * LR)
     returned = abs(0.5 + 0.5 * (1 - 1j * LR) ** 5)  # in 5 steps
     return {
         "simultaneous": math.sqrt(1 + LR**2), "alternating": 1.0, "consensus": math.hypot(1 - LR * 1.0, LR),
-        "gradient-regularised": penalised, "unrolled": penalised,
+        "gradient-regularised": penalised, "unrolled": penalised, "weight penalty": math.sqrt(1 - LR * PENALTY),
         "extragradient": math.sqrt(1 - LR**2 + LR**4),
         "optimistic": math.sqrt((1 + math.sqrt(1 - 4 * LR**2)) / 2), "lookahead": returned**0.2,
     }  # fmt: skip
@@ -86,6 +92,8 @@ def run(seed: int, quick: bool) -> Result:
     play = partial(play_zerosum, payoff=one, start=start, steps=steps, lr=LR)
     paths = {name: play(each).squeeze(2) for name, each in dynamics().items()}
     paths["historical averaging"] = play(Alternating(), stabilizers=[HistoricalAveraging(0.5)]).squeeze(2)
+    paths["instance noise"] = play(Alternating(), stabilizers=[InstanceNoise(1e9, 0.5)]).squeeze(2)  # does not fall
+    paths["weight penalty"] = play(Alternating(), d_penalty=PENALTY).squeeze(2)
     alternating = paths["alternating"]
     paths["average of alternating"] = alternating.cumsum(0) / torch.arange(1, steps + 2)[:, None]
     radius = {name: path.norm(dim=1) for name, path in paths.items()}
@@ -108,11 +116,13 @@ def _finding(numbers: dict[str, float | list[float]]) -> str:
         f"{ends['simultaneous']:.3g}, by √(1 + h²) = {numbers['simultaneous: spectral radius']:.5f} each; alternating "
         f"steps stay on one closed orbit, x² + y² + hxy to {numbers['alternating: spread of x² + y² + hxy']:.0e}. The "
         "lecture blames a game that is not convex; xy is convex in y and concave in x, and it is the rotation that "
-        f"does it. The average of the alternating path comes to {ends['average of alternating']:.1e}, at a rate of "
-        f"one over the steps. Consensus (γ = 1) ends at {ends['consensus']:.0e}, the penalty on the gradient (η = "
-        f"0.5) at {ends['gradient-regularised']:.0e}, unrolling by 5 at {ends['unrolled']:.0e}: on xy the last two "
-        f"are one method. Historical averaging (weight 0.5) comes to {ends['historical averaging']:.1e}, not faster "
-        f"than averages. Extragradient steps end at {ends['extragradient']:.2f}, optimistic ones at "
+        f"does it. The average of the alternating path comes to {ends['average of alternating']:.1e}, at a rate of one "
+        f"over the steps. Consensus (γ = 1) ends at {ends['consensus']:.0e}, the penalty on the gradient (η = 0.5) at "
+        f"{ends['gradient-regularised']:.0e}, unrolling by 5 at {ends['unrolled']:.0e}: on xy the last two are one "
+        f"method. A penalty of {PENALTY}/2 x² on D's weight ends at {ends['weight penalty']:.0e}; noise on D's inputs "
+        f"(σ = 0.5) damps nothing and ends at {ends['instance noise']:.2f}: D is linear in its input, and the noise of "
+        f"a linear D has mean 0. Historical averaging (weight 0.5) comes to {ends['historical averaging']:.1e}, not "
+        f"faster than averages. Extragradient steps end at {ends['extragradient']:.2f}, optimistic ones at "
         f"{ends['optimistic']:.2f}, and lookahead, half the way back after every 5 simultaneous steps, at "
         f"{ends['lookahead']:.2f}: they need no second derivative, and keep 1 - h²/2 of the distance a step, lookahead "
         "1 - 3h²/8."
@@ -131,7 +141,7 @@ def _draw(paths: dict[str, Tensor], radius: dict[str, Tensor], figure: Figure) -
     plane.set_title("f = xy: the first 100 steps")
     plane.legend(loc="upper right", ncols=2, borderpad=0)
     for name, colour in COLOURS.items():
-        line = {"unrolled": "--", "optimistic": ":"}.get(name, "-")  # each lies on another
+        line = DASHES.get(name, "-")
         distance.semilogy(radius[name], line, color=colour, label=name, zorder=2 if line == "-" else 3)
     floor = max(min(float(r.min()) for r in radius.values()), 1e-6)
     distance.set(xlabel="step", ylabel="distance from the equilibrium", ylim=(10 ** math.floor(math.log10(floor)), 10))

@@ -7,8 +7,9 @@ Paper: Freund & Schapire 1999, "Adaptive Game Playing Using Multiplicative Weigh
 GANs with Optimism"; Mescheder et al. 2017, "The Numerics of GANs"; Nagarajan & Kolter 2017, "Gradient descent GAN
 optimization is locally stable".
 
-Figure: Left, the first player's mix of the three moves, from the same start (dot): plain gradient steps spiral out,
-consensus optimisation goes in. Right, how far both mixes are from one third each, for all learners.
+Figure: Left, the first player's mix of the three moves, from the same start (dot): best replies run round the edges,
+plain gradient steps spiral out to them, consensus optimisation goes in. Right, how far both mixes are from one third
+each, for all learners.
 """
 
 from __future__ import annotations
@@ -44,6 +45,29 @@ def best_reply(mix: Tensor) -> tuple[int, float]:
     """The move that wins most against a mix of the three, and what it wins on average."""
     gain, move = (PAYOFF @ mix).max(0)
     return int(move), float(gain)
+
+
+def best_replies(mix: Tensor, n: int) -> list[int]:
+    """The moves when `n` times the best reply to the last one is played, from a mix of the three on."""
+    moves = []
+    for _ in range(n):
+        move, _ = best_reply(mix)
+        moves.append(move)
+        mix = torch.eye(3, dtype=torch.float64)[move]
+    return moves
+
+
+def duality_gap(first: Tensor, second: Tensor) -> float:
+    """What the best replies to both mixes win together; 0 at the equilibrium only."""
+    return best_reply(second)[1] + best_reply(first)[1]
+
+
+def hedge_bound(start: tuple[Tensor, Tensor], steps: int, lr: float) -> float:
+    """The largest duality gap of hedge's averages: Σ over players of log(1 / least starting weight) / (ηT) + η/2.
+
+    Freund & Schapire 1999, with η = `lr`, for gains in [-1, 1] and a start that need not be uniform.
+    """
+    return sum(float(-logits.log_softmax(0).min()) / (lr * steps) + lr / 2 for logits in start)
 
 
 def hedge(start: tuple[Tensor, Tensor], steps: int, lr: float, *, optimistic: bool = False) -> Tensor:
@@ -92,19 +116,25 @@ def run(seed: int, quick: bool) -> Result:
     reply, gain = best_reply(LECTURE)
     numbers: dict[str, float | list[float]] = {"steps": steps, "steps of hedge": hedged}
     numbers["best reply to the lecture's mix wins"] = gain
+    cycle = best_replies(LECTURE, 4)
+    numbers["best replies to one another, as moves 0 to 2"] = list(map(float, cycle))
+    gap, bound = duality_gap(*paths["average of hedge"][-1]), hedge_bound(start, hedged, HEDGE_LR)
+    numbers["average of hedge: duality gap, and its bound"] = [gap, bound]
     for name in COLOURS:
         numbers[f"{name}: distance, start and end"] = [float(away[name][0]), float(away[name][-1])]
     numbers["average of hedge: first player's mix"] = paths["average of hedge"][-1, 0].tolist()
     ends = {name: float(each[-1]) for name, each in away.items()}
     finding = (
         f"Against the lecture's mix (.36, .32, .32) the best reply is {MOVES[reply]}, which wins {gain:.2f} a game; "
-        "the lecture prints the probability of winning, of which ties are no part. From "
-        f"{float(away['simultaneous'][0]):.2f} away, simultaneous gradient steps are {ends['simultaneous']:.2f} away "
-        f"after {steps} steps and alternating ones {ends['alternating']:.2f}; multiplicative weights (hedge) end at "
-        f"{ends['hedge']:.2f} after {hedged}, though their average comes to {ends['average of hedge']:.3f}, within "
-        f"the step size of 0.1 as the theorem has it. Consensus ends at {ends['consensus']:.0e}, the gradient penalty "
-        f"at {ends['gradient-regularised']:.0e}, unrolling by 5 at {ends['unrolled']:.0e}, and optimistic hedge, "
-        f"without any average, at {ends['optimistic hedge']:.0e}."
+        "the lecture prints the probability of winning, of which ties are no part. Best replies to one another are "
+        f"then {', '.join(MOVES[m] for m in cycle)}, and so on for ever. From {float(away['simultaneous'][0]):.2f} "
+        f"away (L1), simultaneous gradient steps are {ends['simultaneous']:.2f} away after {steps} steps and "
+        f"alternating ones {ends['alternating']:.2f}; multiplicative weights (hedge) end at {ends['hedge']:.2f} after "
+        f"{hedged}, though their average comes to {ends['average of hedge']:.3f}. The theorem bounds not this distance "
+        f"but the duality gap, what best replies to both averages would win: it is {gap:.1e}, the bound {bound:.3f}. "
+        f"Consensus ends at {ends['consensus']:.0e}, the gradient penalty at {ends['gradient-regularised']:.0e}, "
+        f"unrolling by 5 at {ends['unrolled']:.0e}, and optimistic hedge, without any average, at "
+        f"{ends['optimistic hedge']:.0e}."
     )
     return Result(numbers, finding, partial(_draw, paths, away), size=(9.5, 3.8))
 
@@ -116,7 +146,7 @@ def _triangle(mix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _draw(paths: dict[str, Tensor], away: dict[str, Tensor], figure: Figure) -> None:
     simplex, apart = panels(figure, 1, 2)
-    simplex.plot(*_triangle(torch.eye(3)[[0, 1, 2, 0]]), color=GREY, linewidth=1)
+    simplex.plot(*_triangle(torch.eye(3)[[0, 1, 2, 0]]), color=GREY, linewidth=1, label="best replies")
     for name in ("simultaneous", "consensus"):
         simplex.plot(*_triangle(paths[name][:, 0]), color=COLOURS[name], label=name, linewidth=1.1)
     simplex.plot(*_triangle(torch.full((3,), 1 / 3)), "+", color=BLACK, markersize=10, markeredgewidth=2)

@@ -11,6 +11,9 @@ from tests.files import GREY, RED, fill, greys, loaded, save
 from zoo.__main__ import main
 from zoo.datamodules import ImageFolder, image_folder
 from zoo.datamodules.image_folder import decode
+from zoo.metrics.features.simple import PixelFeatures
+from zoo.run.pictures import picture
+from zoo.run.sample_files import write_samples
 
 
 def read_one(path, channels=3, size=16):
@@ -450,3 +453,18 @@ def test_a_broken_image_keeps_nothing(root, cache):
     with pytest.raises(ValueError, match=r"1 of \d+ images cannot be read.*005\.png"):
         loaded(root)
     assert not any(len(np.fromfile(file, np.uint8)) == 18 * 3 * 32 * 32 for file in cache.glob("*"))
+
+
+def test_transparent_images_are_scored_and_shown_on_white_and_saved_with_alpha(tmp_path):
+    """Half-transparent red on white is (255, 127.5, 127.5)."""
+    red = torch.tensor([1.0, -1.0, -1.0, 0.0]).view(1, 4, 1, 1).expand(2, 4, 32, 32)
+    assert picture(red)[9, 9].tolist() == [255, 128, 128]
+    pink = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(2, 3, 32, 32)
+    seen = PixelFeatures()
+    torch.testing.assert_close(seen(red).features, seen(pink).features)
+    torch.testing.assert_close(
+        seen((red * 127.5 + 127.5).round().byte()).features, seen(pink).features, atol=5e-3, rtol=0
+    )
+    write_samples([red], 2, f"{tmp_path}/folder/")
+    with Image.open(tmp_path / "folder" / "000001.png") as image:
+        assert (image.mode, image.getpixel((3, 3))) == ("RGBA", (255, 0, 0, 128))

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from tests.games import fit, networks, points
+from tests.games import fit, networks, points, trainer
 from zoo.backbones import MLPDiscriminator, MLPGenerator
 from zoo.diagnostics.callback import Diagnostics
 from zoo.diagnostics.reader import Reader, detour, gradients_by_layer, mode_teller, ranking, sketch, slope, uses
@@ -246,3 +247,13 @@ def test_what_a_game_is_made_of() -> None:
     )
     assert {"MinimaxGAN", "InstanceNoise", "Unrolled", "ema", "clip_norm", "schedule", "saturates"} <= rich
     assert "WGANGP" in uses(WGANGP(*networks()))
+
+
+def test_the_gradient_is_read_after_a_validation_too() -> None:
+    """Lightning clears gradients before it validates; with d_steps = 2 the next step of G comes after the reading."""
+    gan = NSGAN(*networks(), dynamics=Alternating(d_steps=2))
+    read = Diagnostics(every_kimg=0.001)
+    made = trainer(max_steps=7, callbacks=[read], val_check_interval=2)
+    made.fit(gan, DataLoader(points(8), batch_size=None), DataLoader(points(1), batch_size=None))
+    assert [math.isfinite(r.gradient) for r in read.history.readings] == [True] * len(read.history.readings)
+    assert len(read.history.readings) >= 4

@@ -367,6 +367,9 @@ class ManualTraining(Described, LightningModule, ABC):
         if self.failure:
             raise FloatingPointError(self.failure)
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep the gradients, which the diagnosis reads; a move sets its own anew."""
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing: callbacks measure."""
 

@@ -28,11 +28,12 @@ class DCGANGenerator(Generator):
     """z is projected linearly to a 4x4 map; transposed convolutions double it up to the image; tanh.
 
     The map of r pixels a side has width * S / (2r) channels in an S-pixel net, at most 8 width:
-    512, 256, 128, 64 for the paper's 64 pixels and width 64. ReLU and `norm` follow every layer
+    512, 256, 128, 64 for 64 pixels and width 64; the paper's figure 1 is width 128. ReLU and `norm` follow every layer
     but the last. Weights start as N(0, 0.02), gains as N(1, 0.02), biases at 0.
 
     Deviations: 4x4 kernels, which the stride divides, instead of 5x5; other sizes than 64, and other shapes: the image
-    is the 4x4 map's 2^k-fold, or that of another map for another shape (`zoo.backbones.base.check_shape`).
+    is the 4x4 map's 2^k-fold, or that of another map for another shape (`zoo.backbones.base.check_shape`). The zoo's z
+    is N(0, I), the authors' uniform on [-1, 1]; their code has weight decay of 1e-5 too.
 
     Args:
         image_shape: (C, H, W), sides from 8 to 128; taken from the data.

@@ -5,7 +5,9 @@ Images keep their full size: G's are enlarged, D's are averaged down, so that da
 network starts full-grown, and is then an ordinary one; `zoo.stabilizers.ProgressiveGrowing` takes it through levels.
 
 Deviations: G ends in tanh, as the zoo's images lie in [-1, 1], where the paper's is linear. No minibatch standard
-deviation in D: it would make a score depend on the batch, against the per-sample gradient penalty.
+deviation in D: it would make a score depend on the batch, against the per-sample gradient penalty. D's last
+layer is an ordinary one, without equalised learning rate, and the optimisers keep their moments when a level is added,
+where the authors reset them.
 """
 
 import math

@@ -90,7 +90,8 @@ class ResNetDiscriminator(Discriminator):
     ReLU of the last map *summed* over its pixels, as in SNGAN (WGAN-GP takes the mean). Weights
     start Xavier-uniform, with gain sqrt(2) in the residual branches and 1 elsewhere, biases at 0.
 
-    Deviation: above 32 pixels the papers go on to 4x4 and end in one flat block or none.
+    Deviations: above 32 pixels the papers go on to 4x4 and end in one flat block or none, and a block widens in its
+    second convolution, here in its first. SNGAN's 32-pixel net has no bias in its last layer.
 
     Args:
         image_shape: (C, H, W), sides from 8 to 128; taken from the data.

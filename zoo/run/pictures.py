@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from zoo.metrics.features.base import on_white
 from zoo.run.files import put
 from zoo.run.records import read_picture
 
@@ -42,7 +43,7 @@ def picture(
 
     Images become a grid on white, filled row by row. Those whose shorter side is below 32 pixels
     are enlarged by a whole factor, without smoothing. One channel is grey, two are red and green,
-    three are RGB; of more, the first three are shown.
+    three are RGB, four RGBA, laid on white; of more, the first three are shown.
 
     Points become a density on white: the more points in a cell, the darker, on a log scale that
     ends at the fullest cell. It always shows [-3, 3] x [-3, 3], so that the pictures of a run can
@@ -70,7 +71,7 @@ def picture(
     columns = math.ceil(math.sqrt(len(samples))) if columns is None else columns
     if columns < 1:
         raise ValueError(f"picture: columns must be at least 1, got {columns}")
-    return _grid(_rgb(to_uint8(samples)), columns)
+    return _grid(_rgb(to_uint8(on_white(samples))), columns)
 
 
 def cells() -> Tensor:

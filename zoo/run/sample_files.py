@@ -80,9 +80,11 @@ def _write_folder(parts: Iterable[Tensor], folder: Path) -> Path:
         raise ValueError(f"{folder} is not empty; choose another folder")
     count = 0
     for part in parts:
-        if part.ndim != 4 or part.shape[1] not in (1, 3):
+        if part.ndim != 4 or part.shape[1] not in (1, 3, 4):
             shape = tuple(part.shape[1:])
-            raise ValueError(f"{folder}: a folder holds grey and RGB images, not samples {shape}; use .npz or .npy")
+            raise ValueError(
+                f"{folder}: a folder holds grey, RGB and RGBA images, not samples {shape}; use .npz or .npy"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         for image in _array(part):
             Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(folder / f"{count:06d}.png")

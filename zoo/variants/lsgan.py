@@ -18,8 +18,9 @@ from zoo.optim import Adam
 class LSGAN(GAN):
     """Regression to targets in place of classification.
 
-    Deviations: none known. The default is the paper's 0-1 coding (equation 9); (-1, 1, 0) is its equation 8, for which
-    the game minimises a Pearson χ² divergence. Adam at 1e-3 with β₁ = 0.5 as in the authors' code.
+    Deviations: z is N(0, I), the authors' is uniform on [-1, 1]. The default is the paper's 0-1 coding (equation 9);
+    (-1, 1, 0) is its equation 8, for which the game minimises a Pearson χ² divergence. Adam at 1e-3 with β₁ = 0.5 as in
+    the authors' code.
 
     Args:
         a: target of fakes.

@@ -49,11 +49,11 @@ class Extractor(nn.Module, ABC):
         return found
 
     def admit(self, images: Tensor) -> Tensor:
-        """The same in float32, within [-1, 1]; ValueError where they are no images."""
-        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
-            raise ValueError(f"{self.name}: needs images of shape (N, 1 or 3, H, W), got {tuple(images.shape)}")
+        """The same in float32, within [-1, 1], RGBA on white; ValueError where they are no images."""
+        if images.ndim != 4 or images.shape[1] not in (1, 3, 4) or not images.numel():
+            raise ValueError(f"{self.name}: needs images of shape (N, 1, 3 or 4, H, W), got {tuple(images.shape)}")
         if images.dtype == torch.uint8:
-            return images.float() / 127.5 - 1
+            return on_white(images.float() / 127.5 - 1)
         images = images.float()
         low, high = images.aminmax()
         if not torch.isfinite(low + high):
@@ -62,7 +62,7 @@ class Extractor(nn.Module, ABC):
             raise ValueError(
                 f"{self.name}: images must be in [-1, 1], these are in [{low:g}, {high:g}]; rescale them, or give uint8"
             )
-        return images.clamp(-1, 1)
+        return on_white(images.clamp(-1, 1))
 
     def train(self, mode: bool = True) -> Extractor:
         """Stay in evaluation mode, also inside a module that trains."""
@@ -80,6 +80,14 @@ class Extractor(nn.Module, ABC):
     def freeze(self) -> None:
         """For the end of a constructor."""
         self.eval().requires_grad_(False)
+
+
+def on_white(images: Tensor) -> Tensor:
+    """RGBA (N, 4, H, W) in [-1, 1] as RGB, laid on white: αx + (1 - α) for α in [0, 1]; others as they are."""
+    if images.shape[1] != 4:
+        return images
+    alpha = (images[:, 3:] + 1) / 2
+    return alpha * images[:, :3] + (1 - alpha)
 
 
 def with_channels(images: Tensor, channels: int) -> Tensor:

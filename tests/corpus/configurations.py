@@ -104,6 +104,8 @@ OPTIONS = [
     Case("train fit", ("choose a variant and a data set", "-c configs/VARIANT.yaml -c configs/data/DATA.yaml")),
     Case(FIT + "extra", ("'extra'",)),
     fit("--nope", "'nope'"),
+    fit("--dat.image_size=8", "'dat.image_size'", "did you mean 'data.image_size'"),
+    fit("--data.root", "--data.root: expected a value"),
     again(fit("--model.init_args.gp_weigth=3", "model.init_args.gp_weigth", "'gp_weigth'", "ema_decay")),
     fit("--model.ema_deacy=0.9", "'ema_deacy'", "did you mean 'ema_decay'"),
     fit("--model.ema_decay=1.5", "NSGAN", "ema_decay", "[0, 1)", "1.5"),

@@ -28,6 +28,7 @@ _LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\](?:\. Got value: 
 _TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
 _MEMORY = re.compile(r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)")
 _BUILT = re.compile(r"Given value: Namespace\(class_path='([\w.]+)'")
+_NO_VALUE = re.compile(r"argument (--\S+): expected one argument")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _HALVES = {"model": ("variant", "-c configs/VARIANT.yaml"), "data": ("data set", "-c configs/data/DATA.yaml")}
 _OTHER_NAMES = {
@@ -71,6 +72,8 @@ def explain(
             return no_option(match[1], where, options, also=others)
         where = _argument_with(match[1], arguments) or where
         return no_option(match[1], where, parameters_of(find(owner)), owner.rpartition(".")[2])
+    if match := _NO_VALUE.match(leaf):
+        return f"{next((w for w in reversed(arguments) if w.startswith(match[1])), match[1])}: expected a value"
     if match := _REQUIRED.match(leaf):
         return _required(match[1].split(", "), arguments)
     if _NO_ATTRIBUTE.search(leaf) or (match := _NOT_A_CLASS.search(leaf)):
@@ -175,7 +178,9 @@ def _argument_with(name: str, arguments: Iterable[str]) -> str:
 def no_option(name: str, where: str, known: Iterable[str], owner: str = "", also: Sequence[str] = ()) -> str:
     """One line for an option, or an argument of the class `owner`, that does not exist; `also` are its other names."""
     known = [option for option in known if option.rpartition(".")[2] not in {"h", "help", "print_shtab"}]
-    meant = f"; did you mean {' or '.join(map(repr, also))}?" if also else hint(name, known)
+    first, dot, rest = name.partition(".")
+    sections = [f"{option.partition('.')[0]}{dot}{rest}" for option in known if option.partition(".")[0] != first]
+    meant = f"; did you mean {' or '.join(map(repr, also))}?" if also else hint(name, known) or hint(name, sections)
     among = f" (choose from {', '.join(known)})" if len(known) <= 30 and not also else ""
     return f"{where}{owner and owner + ' has '}no option {name!r}{meant}{among}"
 

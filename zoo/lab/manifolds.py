@@ -120,9 +120,9 @@ def run(seed: int, quick: bool) -> Result:
         "theorem 3.1: total variation from counts": off,
     }  # fmt: skip
     finding = (
-        f"Around a sample, generators of 2, 8 and 32 latents move in {', '.join(f'{rank:.0f}' for rank in ranks)} of {DIM} directions: "
-        f"lemma 1. The 8x8 digits have an intrinsic dimension of about {digits:.1f} by their neighbours, of 64 pixels. "
-        "Of 1,000 random moves by 1e-3 of a circle that touches another, "
+        f"Around a sample, generators of 2, 8 and 32 latents move in {', '.join(map('{:.0f}'.format, ranks))} of {DIM} "
+        f"directions: lemma 1. The 8x8 digits have an intrinsic dimension of about {digits:.1f} by their neighbours, "
+        "of 64 pixels. Of 1,000 random moves by 1e-3 of a circle that touches another, "
         f"{numbers['touching circles moved by 1e-3: share that cross']:.0%} make them cross and the others part them; "
         f"none leaves them aligned, and the least angle is {numbers['least angle of those (rad)']:.1e}: lemma 2. The "
         f"share of a circle within ε of one that it crosses goes as ε^{exponent(shares['crossing']):.2f}, to 0 with ε: "

@@ -60,7 +60,7 @@ def test_the_index_links_every_page_and_is_short() -> None:
     links = {(ROOT / "docs" / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)", text)}
     assert not {path.name for path in ROOT.glob("docs/*.md") if path.resolve() not in links} - {"README.md"}
     assert (ROOT / "docs/variants").resolve() in links
-    assert len(text.splitlines()) <= 60
+    assert len(text.splitlines()) <= 65
 
 
 def test_the_labs_page_is_made_of_what_was_saved_beside_it(monkeypatch) -> None:

@@ -122,12 +122,14 @@ def test_slurm_finishes_what_is_cancelled_and_requeued_as_if_nothing_had_been(tm
     options = ["--engine", "slurm", "--engine.minutes", "60"]
     head = Head(tmp_path, *options, **slurm)
     cancelled, requeued = "nsgan-digits/seed-0", "wgan_gp-digits/seed-0"
-    commands = {cancelled: ["scancel"], requeued: ["scancel", "--signal=USR2"]}
+    commands, signallers = {cancelled: ["scancel"], requeued: ["scancel", "--signal=USR2"]}, {}
     while commands:
         wait(lambda: any(map(head.training, commands)))
         for run in [run for run in commands if head.training(run)]:
-            job = (head.out / run / "job").read_text()
-            subprocess.run([*commands.pop(run), job], env=head.environment)  # fails where it is quick to go
+            command = [*commands.pop(run), (head.out / run / "job").read_text()]
+            signallers[run] = subprocess.Popen(command, env=head.environment)
+    wait(lambda: "SIGTERM: saving after this batch" in (head.out / requeued / "run.log").read_text())
+    signallers[requeued].kill()  # it tries again and again where a job is quick to go
     wait(lambda: head.begun(requeued) == 2)
     head.process.kill()  # the cluster goes on; the same command waits for what is queued
     head.process.wait()

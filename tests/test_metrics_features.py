@@ -71,7 +71,7 @@ class TestTheDoor:
             (noise(4, 1, 8, 8) - 0.01, r"must be in \[-1, 1\]"),
             (torch.full((1, 1, 8, 8), torch.nan), "NaN"),
             (torch.full((1, 1, 8, 8), torch.inf), "infinite"),
-            (noise(4, 2, 8, 8), r"shape \(N, 1 or 3, H, W\), got \(4, 2, 8, 8\)"),
+            (noise(4, 2, 8, 8), r"shape \(N, 1, 3 or 4, H, W\), got \(4, 2, 8, 8\)"),
             (noise(4, 64), r"got \(4, 64\)"),
             (noise(0, 1, 8, 8), r"got \(0, 1, 8, 8\)"),
         ],

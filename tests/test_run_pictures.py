@@ -57,7 +57,7 @@ class TestImages:
 
     @pytest.mark.parametrize(
         ("channels", "colour"),
-        [(1, [26, 26, 26]), (2, [26, 51, 0]), (3, [26, 51, 77]), (4, [26, 51, 77])],
+        [(1, [26, 26, 26]), (2, [26, 51, 0]), (3, [26, 51, 77]), (4, [163, 173, 184])],
     )
     def test_colours(self, channels, colour):
         levels = torch.tensor([26.0, 51, 77, 102])[:channels] / 127.5 - 1

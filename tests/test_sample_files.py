@@ -56,7 +56,7 @@ def test_points_stay_what_they_are(tmp_path: Path) -> None:
     assert np.array_equal(read, points.numpy())
     assert packed.files == ["arr_0"]
     assert np.array_equal(packed["arr_0"], points.numpy())
-    with pytest.raises(ValueError, match=r"grey and RGB images, not samples \(2,\); use \.npz or \.npy"):
+    with pytest.raises(ValueError, match=r"grey, RGB and RGBA images, not samples \(2,\); use \.npz or \.npy"):
         write_samples([points], 3, str(tmp_path / "folder"))
 
 

@@ -126,7 +126,7 @@ def page(folder: Path) -> str:
         "project grew are four: *GAN training pathologies*, *Towards principled methods*, *Tackling the gradient "
         "issues*, and *Optimization, training and stabilization*. Each experiment names the papers behind a claim. The "
         "whole page is written by",
-        "<!-- not run: takes twenty minutes and writes this page -->\n"
+        "<!-- not run: takes about an hour and writes this page -->\n"
         f"```bash\npython -m zoo lab --all -o {folder.as_posix()}\n```",
     ]
     for name in experiments():

@@ -23,7 +23,7 @@ class Features(NamedTuple):
 
 
 class Extractor(nn.Module, ABC):
-    """Images (N, 1 or 3, H, W), in [-1, 1] or uint8, to :class:`Features` in one pass.
+    """Images (N, 1, 3 or 4, H, W), in [-1, 1] or uint8, to :class:`Features` in one pass.
 
     It is frozen, always in evaluation mode, and works in float32, also under autocast. A subclass writes `extract`
     and sets `name` and `resize`.

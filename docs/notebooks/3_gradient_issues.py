@@ -47,7 +47,8 @@ experiment("two-gaussians", quick=True)
 # %% [markdown]
 # ## Clipping is a poor way to bound a slope
 #
-# Claim: in a deep critic with clipped weights the gradient grows or decays from layer to layer; a gradient penalty keeps it level.
+# Claim: in a deep critic with clipped weights the gradient grows or decays from layer to layer; a gradient penalty keeps it level,
+# and spectral norm bounds the slope of every layer by 1.
 
 # %%
 experiment("lipschitz")

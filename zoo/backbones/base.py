@@ -213,5 +213,5 @@ def check_labels(net: Generator | Discriminator, labels: Tensor | None, n: int) 
             raise ValueError(f"{name}: got labels, but is unconditional; set num_classes")
     elif labels is None:
         raise ValueError(f"{name}: num_classes is {net.num_classes}, so labels (N,) are needed")
-    elif labels.shape not in {(n,), (n, net.num_classes) if isinstance(net, Generator) else (n,)}:
+    elif labels.shape not in ((n,), (n, net.num_classes) if isinstance(net, Generator) else (n,)):  # n may be a symbol
         raise ValueError(f"{name}: labels have shape {tuple(labels.shape)}; expected ({n},)")

@@ -4,7 +4,7 @@ import math
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -82,18 +82,27 @@ def _prune(newest: Path) -> None:
 
 
 def _keep(parts: Iterable[Tensor], path: Path) -> bool:
-    """Write them; False where that is not possible."""
+    """Write them, and their CRC-32; False where that is not possible."""
+
+    def chunks() -> Iterator[memoryview | bytes]:
+        crc = 0
+        for images in parts:
+            pixels = images.numpy().data
+            yield pixels
+            crc = zlib.crc32(pixels, crc)
+        yield crc.to_bytes(4)
+
+    return written(chunks(), path)
+
+
+def written(chunks: Iterable[memoryview | bytes], path: Path) -> bool:
+    """Write a file of the cache, whole or not at all; False where that is not possible."""
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             part = Path(file.name)
-            crc = 0
-            for images in parts:
-                pixels = images.numpy().data
-                file.write(pixels)
-                crc = zlib.crc32(pixels, crc)
-            file.write(crc.to_bytes(4))
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

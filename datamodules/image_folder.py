@@ -20,7 +20,6 @@ from .decoding import FORMATS, MODES, read_image
 from .splits import splits_of
 
 DECODERS = 8  # threads
-MOST_PIXELS = 1 << 26  # an image may have: 8,192 x 8,192
 
 
 class ImageFolder(ImageData):

@@ -1,7 +1,6 @@
 """Tar shards of images, in WebDataset's layout, that are read while training."""
 
 import json
-import os
 import tarfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .base import ImageData, ImageSize, Split, ranks
-from .decoded import cache_folder, fingerprint
+from .decoded import cache_folder, fingerprint, written
 from .decoding import MODES
 from .loader import Loader
 from .shard_loader import Decoder, ShardLoader, samples_of
@@ -162,13 +161,7 @@ def counts_of(shards: Sequence[Path]) -> list[int]:
     if kept.is_file():
         return json.loads(kept.read_text())
     counts = [_count(shard) for shard in tqdm(shards, "Counting images", delay=1, disable=None, dynamic_ncols=True)]
-    part = kept.with_suffix(f".{os.getpid()}.part")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(counts))
-        part.replace(kept)
-    except OSError:  # counted anew the next time
-        part.unlink(missing_ok=True)
+    written([json.dumps(counts).encode()], kept)  # or they are counted anew the next time
     return counts
 
 

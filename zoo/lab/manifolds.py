@@ -35,18 +35,22 @@ EPSILONS = [0.1 * 10 ** (-k / 4) for k in range(17)]  # 1e-1 to 1e-5
 SIGMA = 0.3  # of the noise on the unit circle
 
 
+def _random_generator(latent_dim: int) -> tuple[MLPGenerator, Tensor]:
+    """An untrained ReLU network to R^64 and one z (1, latent_dim), in float64."""
+    generator = MLPGenerator((DIM,), latent_dim=latent_dim, width=128, depth=2).double().requires_grad_(False)
+    return generator, torch.randn(1, latent_dim, dtype=torch.float64)
+
+
 def spectrum(latent_dim: int) -> Tensor:
     """The singular values (min(DIM, latent_dim),) of the Jacobian of a random ReLU generator at a random z, float64."""
-    generator = MLPGenerator((DIM,), latent_dim=latent_dim, width=128, depth=2).double().requires_grad_(False)
-    z = torch.randn(1, latent_dim, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(generator, z, create_graph=False)  # type: ignore[no-untyped-call]
+    generator, z = _random_generator(latent_dim)
+    jacobian = torch.autograd.functional.jacobian(generator, z)  # type: ignore[no-untyped-call]
     return torch.linalg.svdvals(jacobian.reshape(DIM, latent_dim))
 
 
 def rank_of_samples(latent_dim: int, radius: float = 1e-4, n: int = 256) -> int:
     """How many directions samples take around one of them: the rank of G(z + δ) - G(z) over `n` small δ, float64."""
-    generator = MLPGenerator((DIM,), latent_dim=latent_dim, width=128, depth=2).double().requires_grad_(False)
-    z = torch.randn(1, latent_dim, dtype=torch.float64)
+    generator, z = _random_generator(latent_dim)
     near = generator(z + radius * torch.randn(n, latent_dim, dtype=torch.float64)) - generator(z)
     return int(torch.linalg.matrix_rank(near, rtol=1e-6))
 

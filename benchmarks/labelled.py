@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
 from zoo.datamodules import Digits, Toy
 from zoo.datamodules.base import DataModule, Split
-from zoo.diagnostics import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION
+from zoo.diagnostics import COLLAPSE, DIMINISHED, DIVERGENCE, DROPPING, OSCILLATION
 from zoo.diagnostics.reader import detour
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
 from zoo.gan import GAN
@@ -43,6 +43,7 @@ from zoo.variants.wgan_gp import WGANGP
 HEALTHY = "healthy"
 BATCH, BATCHES, SIDE = 64, 1000, 8
 CHECKS, SAMPLES = 40, 1000
+LATE = 15  # of the looks
 FREE = 1e9  # a box for D's weights that is none
 
 
@@ -291,11 +292,13 @@ class Outcome(Callback):
     def facts(self) -> dict[str, Any]:
         """What was seen, for a JSON."""
         half = CHECKS // 2
+        late = torch.tensor([look["share"] for look in self.looks[-LATE:] if "share" in look])
         shares = [look["share"] for look in self.looks[half:] if "share" in look]
         differ = [sum(abs(x - y) for x, y in zip(a, b, strict=True)) / 2 for a, b in combinations(shares, 2)]
         return {
             "stray": _residual(self.means[half:]) / self.spread,
             "differ": sum(differ) / len(differ) if differ else None,
+            "dropped": float((late.mean(0) < 0.1 / late.shape[1]).float().mean()) if late.numel() else 0.0,
             "modes": [look["modes"] for look in self.looks if "modes" in look],
             "spread": [look["spread"] for look in self.looks],
             **self.end,
@@ -310,6 +313,8 @@ def verdicts(facts: dict[str, Any], failed: bool) -> set[str]:
     - mode collapse: in the last 15 looks, on average no more than 0.35 (of two modes 0.6) of the modes, or of the
       classes of the nearest training images, counted as the exponential of the entropy; or a spread below 0.25 of the
       data's, in the median
+    - mode dropping: not a collapse, and in the last 15 looks together one mode or class has less than a tenth of the
+      samples that an even spread gives it
     - oscillation: over the last 20 looks the samples' mean lay 0.35 of the data's spread or more (root mean square)
       from the straight line closest to it and, with modes, two of these looks differ in half of the samples' modes on
       average: however fast or slowly it goes to and fro
@@ -320,16 +325,18 @@ def verdicts(facts: dict[str, Any], failed: bool) -> set[str]:
     if failed or not math.isfinite(facts.get("weights", math.nan)) or facts["weights"] >= 10 or facts["scores"] >= 1e3:
         return {DIVERGENCE}
     found = set()
-    few, late = 0.6 if facts.get("two") else 0.35, 15
-    modes = facts["modes"][-late:]
-    collapsed = median(facts["spread"][-late:]) <= 0.25 or (bool(modes) and sum(modes) / len(modes) <= few)
+    few = 0.6 if facts.get("two") else 0.35
+    modes = facts["modes"][-LATE:]
+    collapsed = median(facts["spread"][-LATE:]) <= 0.25 or (bool(modes) and sum(modes) / len(modes) <= few)
     moved = facts["stray"] >= 0.35
     oscillating = moved and (facts["differ"] is None or facts["differ"] >= 0.5)
     found |= {OSCILLATION} if oscillating else set()
     saturated = facts["wrong"] < 0.01 and facts["distance"] >= 0.5 and not moved
     if saturated:
         return {DIMINISHED}  # what has not moved from where it began shows no modes either
-    return found | ({COLLAPSE} if collapsed else set())
+    if collapsed:
+        return found | {COLLAPSE}
+    return found | ({DROPPING} if facts.get("dropped", 0) else set())
 
 
 def _samples(gan: GAN, seed: int) -> Tensor:
@@ -362,4 +369,4 @@ def _weights(gan: GAN) -> float:
 
 def kinds() -> Sequence[str]:
     """In the order of the table."""
-    return (HEALTHY, DIMINISHED, COLLAPSE, OSCILLATION, DIVERGENCE)
+    return (HEALTHY, DIMINISHED, COLLAPSE, DROPPING, OSCILLATION, DIVERGENCE)

@@ -11,6 +11,7 @@ from zoo.diagnostics import (
     COLLAPSE,
     DIMINISHED,
     DIVERGENCE,
+    DROPPING,
     OSCILLATION,
     OVERFITTING,
     PATHOLOGIES,
@@ -107,6 +108,30 @@ def test_a_generator_that_gets_no_gradient_has_not_collapsed() -> None:
     assert names(history(20, **{**COLLAPSED, **SATURATED, "diversity": lambda i: 0.9 if i < 5 else 0.2})) == [
         DIMINISHED
     ]
+
+
+DROPPED = {"dropped": 0.2, "diversity": 0.9, "modes": 0.7}
+
+
+def test_modes_that_have_no_samples_are_found_with_their_evidence() -> None:
+    [found] = History(history(20, **DROPPED)).findings
+    assert (found.name, found.kimg) == (DROPPING, 60)
+    assert "20% of the data's modes have next to no sample in 50 kimg, while samples differ 0.9 times" in found.evidence
+    assert "Packed" in found.advice
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {**DROPPED, "dropped": lambda i: 0.2 if i % 4 else 0.0},  # not at every reading
+        {**DROPPED, "dropped": math.nan},
+        {**DROPPED, "modes": lambda i: 0.1 * i},  # they become more
+        {**DROPPED, "accuracy": 1.0},  # G is not near the data yet
+        {**DROPPED, **COLLAPSED},  # which has a name of its own
+    ],
+)
+def test_what_is_no_mode_dropping(series: dict[str, Series]) -> None:
+    assert DROPPING not in present(history(20, **series))
 
 
 # Non-convergence

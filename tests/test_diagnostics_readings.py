@@ -160,7 +160,8 @@ class Apart(Ring):
     """Held-out points, as a data module gives them."""
 
     def pick(self, split: str, n: int) -> Tensor:
-        return {"val": torch.tensor([[6.0, 1.0], [4.0, 1.0]])}[split][:n]
+        points = {"val": [[6.0, 1.0], [4.0, 1.0]], "train": [[0.0, 0.0], [0.1, 0.0], [4.0, 0.0], [4.0, 5.0]]}
+        return torch.tensor(points[split])[:n]
 
     def labels(self, split: str, n: int) -> None:
         return None
@@ -190,6 +191,29 @@ def test_how_held_out_images_are_scored() -> None:
     assert read(reader, gan, real, real=torch.tensor([3.0, -1.0, 0.0, -2.0]), fake=real[:, 0]).sign == -0.25
     gan = NSGAN(Told(torch.tensor([[10.0, 0.0]] * 4)), First())  # fakes as good as training images
     assert math.isnan(read(reader, gan, real, **SCORES).overfitting)
+
+
+@pytest.mark.parametrize(("third", "dropped"), [(0, 1 / 3), (1, 0), (30, 0)])
+def test_the_modes_that_are_dropped(third: int, dropped: float) -> None:
+    """Of the data, modes have a half and two quarters; of 64 samples that is 32, 16 and 16. A twentieth of 16 is 0.8."""
+    data = Apart()
+    data.centres = torch.tensor([[0.0, 0.0], [4.0, 0.0], [4.0, 5.0]])
+    gan = WGAN(Told(torch.zeros(8, 2)), MLPDiscriminator((2,), width=3))
+    reader = Reader(8, 0)
+    reader.know(data)
+    seen = []
+    for i in range(8):
+        here = third // 8 + (i < third % 8)  # of the third mode, in this reading
+        modes = torch.tensor([2] * here + [0] * (7 - here) + [1])
+        gan.generator.made.data = data.centres[modes]
+        seen.append(read(reader, gan, torch.rand(8, 2), **SCORES).dropped)
+    assert all(map(math.isnan, seen[:-1]))
+    assert seen[-1] == pytest.approx(dropped)
+    again = Reader(8, 0)
+    again.know(data)
+    again.load_state_dict(reader.state_dict())
+    resumed, straight = (read(each, gan, torch.rand(8, 2), **SCORES).dropped for each in (again, reader))
+    assert resumed == straight
 
 
 @pytest.mark.parametrize("where", ["loss", "score", "sample", "gradient", "weight"])

@@ -16,6 +16,7 @@
 # %%
 from pathlib import Path
 
+import torch
 from IPython.display import Image, Markdown, display
 from PIL.Image import fromarray
 
@@ -77,6 +78,7 @@ def adam(parameters):
 
 def ring(objective, **options):
     """Train on the ring; show samples, blue, over the data, grey, and count modes."""
+    torch.manual_seed(0)
     data = Toy(name="ring", batch_size=128)
     generator = MLPGenerator((2,), latent_dim=256, width=128, depth=2, init_gain=0.8)
     critic = MLPDiscriminator((2,), width=128, depth=3, init_gain=1.4)

@@ -2,9 +2,18 @@
 
 from zoo.diagnostics.judgement import Finding, History, present
 from zoo.diagnostics.reading import Reading
-from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, OVERFITTING, PATHOLOGIES, advice
+from zoo.diagnostics.remedies import (
+    COLLAPSE,
+    DIMINISHED,
+    DIVERGENCE,
+    DROPPING,
+    OSCILLATION,
+    OVERFITTING,
+    PATHOLOGIES,
+    advice,
+)
 
 __all__ = [
-    "COLLAPSE", "DIMINISHED", "DIVERGENCE", "OSCILLATION", "OVERFITTING", "PATHOLOGIES", "Finding", "History",
-    "Reading", "advice", "present",
+    "COLLAPSE", "DIMINISHED", "DIVERGENCE", "DROPPING", "OSCILLATION", "OVERFITTING", "PATHOLOGIES", "Finding",
+    "History", "Reading", "advice", "present",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from zoo.diagnostics.reading import Reading
-from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, OSCILLATION, OVERFITTING, advice
+from zoo.diagnostics.remedies import COLLAPSE, DIMINISHED, DIVERGENCE, DROPPING, OSCILLATION, OVERFITTING, advice
 
 # Chosen on runs of benchmarks/diagnosis.py before those were looked at that docs/diagnosis.md counts.
 SURE, FLAT, FALL = 0.95, 0.03, 30.0  # D's accuracy; the slope of L_G; the fall of G's gradient
@@ -76,6 +76,7 @@ def present(readings: Sequence[Reading]) -> dict[str, str]:
     found = {DIVERGENCE: divergence(readings), DIMINISHED: diminished(readings)}
     if not found[DIVERGENCE] and not found[DIMINISHED]:  # either leaves a generator that makes nothing of use
         found[COLLAPSE], found[OSCILLATION] = collapse(readings), oscillation(readings)
+        found[DROPPING] = "" if found[COLLAPSE] else dropping(readings)
     found[OVERFITTING] = overfitting(readings)
     return {name: evidence for name, evidence in found.items() if evidence}
 
@@ -156,6 +157,20 @@ def collapse(readings: Sequence[Reading]) -> str:
         return ""
     more = f", and {modes:.2g} times as many modes" if modes <= FEW and "modes" not in text else ""
     return f"{text}{more}, with no rise in {_span(window)}"
+
+
+def dropping(readings: Sequence[Reading]) -> str:
+    """Modes of the data that no sample is of, while those that there are differ as the data do."""
+    window = readings[-STUCK:]
+    if len(window) < STUCK or not min(r.dropped for r in window) > 0 or _rises(window, "modes"):
+        return ""
+    if _middle(window, "accuracy") >= CERTAIN:
+        return ""  # G has not come near the data yet
+    share, now = _middle(window, "dropped"), window[-1]
+    return (
+        f"{share:.0%} of the data's modes have next to no sample in {_span(window)}, while samples differ "
+        f"{now.diversity:.2g} times as much as the data do"
+    )
 
 
 def oscillation(readings: Sequence[Reading]) -> str:

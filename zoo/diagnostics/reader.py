@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,7 @@ _SIDE = 8  # pixels a side of what movement is seen in
 _COURSE = 8  # readings over which samples may go a straight course
 _PAIRS = 16  # of one class, at least, for a diversity within classes
 _LAYERS = 6  # of which the gradient is told by name
+_POOLED, _EXPECTED, _MISSING = 8, 10, 0.05  # readings whose modes are counted; samples of a mode; what is next to none
 
 
 class Reader:
@@ -54,6 +56,9 @@ class Reader:
         self._weights: Tensor | None = None  # a sketch of G's
         self._step: Tensor | None = None
         self._start = math.nan  # the norm of the weights before the first step
+        self._counts: list[list[int]] = []  # samples of each mode, at the last readings
+        self._data: Tensor | None = None  # training images or points
+        self._known: list[int] | None = None  # how many of them are of each mode
         self._norms: dict[str, float] = {}  # of G's gradient when a checkpoint was written, which has no gradients
 
     def know(self, data: Any) -> None:
@@ -61,15 +66,16 @@ class Reader:
         known = getattr(data, "classifier", None)
         self.extractor = None if known is None else Classifier(known)
         self.modes = mode_teller(data)
-        self.held_out = None
+        self.held_out = self._data = self._known = None
         if hasattr(data, "pick"):
-            images, labels = data.pick("val", self.n), data.labels("val", self.n)
-            images = images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
+            images, labels = _scaled(data.pick("val", self.n)), data.labels("val", self.n)
             self.held_out = [images] if labels is None else [images, labels]
+            if self.modes is not None or self.extractor is not None:
+                self._data = _scaled(data.pick("train", 1000))
 
     def state_dict(self) -> dict[str, Any]:
         """Positions at the last readings."""
-        return {name: getattr(self, f"_{name}") for name in ("places", "move", "weights", "step", "start")}
+        return {name: getattr(self, f"_{name}") for name in ("places", "move", "weights", "step", "start", "counts")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore that, and the norms of the gradients."""
@@ -153,7 +159,30 @@ class Reader:
             numbers["modes"] = _effective(self.modes(images[0])) / _effective(self.modes(real))
         elif logits[0] is not None and logits[1] is not None:
             numbers["modes"] = _effective(logits[0].argmax(1)) / _effective(logits[1].argmax(1))
+        if self._data is not None and "modes" in numbers:
+            fresh = gan.sample(self.n, seed=self.seed + gan.steps, labels=classes)
+            numbers["dropped"] = self._dropped(self._modes_of(fresh))
         return numbers | self._movement(gan, made, real)
+
+    def _dropped(self, modes: Tensor) -> float:
+        """Of the data's modes that should have 10 or more of the last readings' samples, the share with less than a
+        twentieth of what they should have."""
+        assert self._data is not None
+        if self._known is None:
+            self._known = self._modes_of(self._data.to(modes.device)).bincount().tolist()
+        self._counts = [*self._counts, modes.bincount().tolist()][-_POOLED:]
+        if len(self._counts) < _POOLED:
+            return math.nan
+        by_mode = zip_longest(self._known, *self._counts, fillvalue=0)
+        known, pooled = torch.tensor([(there, sum(made)) for there, *made in by_mode], dtype=torch.float64).T
+        expected = known * (pooled.sum() / known.sum())
+        return float((pooled < _MISSING * expected)[expected >= _EXPECTED].double().mean())
+
+    def _modes_of(self, samples: Tensor) -> Tensor:
+        if self.modes is not None:
+            return self.modes(samples)
+        assert self.extractor is not None
+        return self.extractor.to(samples.device)(samples.clamp(-1, 1)).logits.argmax(1)
 
     def _movement(self, gan: GAN, made: Tensor, real: Tensor) -> dict[str, float]:
         """Of where the plain generator puts its samples, classes in turn: their mean and spread, in few pixels."""
@@ -334,6 +363,11 @@ def place(samples: Tensor) -> Tensor:
         small = F.adaptive_avg_pool2d(small, _SIDE)
     small = small.flatten(1)
     return torch.cat([small.mean(0), small.std(0)]).cpu()
+
+
+def _scaled(data: Tensor) -> Tensor:
+    """uint8 images in [-1, 1]; points as they are."""
+    return data.float() / 127.5 - 1 if data.dtype == torch.uint8 else data
 
 
 def _effective(modes: Tensor) -> float:

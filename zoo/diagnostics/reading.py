@@ -35,6 +35,9 @@ class Reading:
     within_classes: bool = False  # whether diversity is that of pairs of the same class, as for a conditional GAN
     feature_diversity: float = math.nan  # the same in features
     modes: float = math.nan  # the effective number of modes or classes, of the data's
+    dropped: float = (
+        math.nan
+    )  # in [0, 1]: of the data's modes, those of which the last 8 readings have next to no sample
     movement: float = math.nan  # of the samples' mean and spread since the last reading, of the data's spread
     detour: float = math.nan  # how far it lay from a straight course, over the last 8 readings, of the data's spread
     direction_change: float = math.nan  # in [-1, 1]: the cosine between the last two such movements

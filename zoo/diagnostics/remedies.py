@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-DIMINISHED, COLLAPSE = "diminished gradient", "mode collapse"
+DIMINISHED, COLLAPSE, DROPPING = "diminished gradient", "mode collapse", "mode dropping"
 OSCILLATION, DIVERGENCE = "non-convergence (oscillation)", "non-convergence (divergence)"
 OVERFITTING = "overfitting of D"
-PATHOLOGIES = (DIMINISHED, COLLAPSE, OSCILLATION, DIVERGENCE, OVERFITTING)
+PATHOLOGIES = (DIMINISHED, COLLAPSE, DROPPING, OSCILLATION, DIVERGENCE, OVERFITTING)
 _TOLD = 3  # remedies at a time
 
 
@@ -51,6 +51,14 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         _remedy("instance noise (InstanceNoise)", unless="InstanceNoise"),
         _remedy("a Wasserstein loss with a penalty (WGANGP)", unless=f"WGANGP {_ENERGIES}"),
         _remedy("a lower learning rate of G (g_optimizer.lr)"),
+    ),
+    DROPPING: (
+        _remedy("several samples at once for D (Packed)", unless=f"Packed {_ENERGIES}"),
+        _remedy("mode regularisation (MDGAN)", unless="MDGAN RegularizedGAN"),
+        _remedy("a gradient penalty near the data (DRAGAN)", unless=f"{_PENALISED} {_ENERGIES}"),
+        _remedy("unrolling (UnrolledGAN, Unrolled)", unless=f"Unrolled {_ENERGIES}"),
+        _remedy("minibatch discrimination (MinibatchDiscrimination)", unless="MinibatchDiscrimination"),
+        _remedy("labels, if there are any (conditional: true)"),
     ),
     OSCILLATION: (
         _remedy("consensus optimisation (Consensus)", unless=f"{_FIELD} {_ENERGIES} MDGAN VAEGAN"),

@@ -195,7 +195,7 @@ def test_how_held_out_images_are_scored() -> None:
 
 @pytest.mark.parametrize(("third", "dropped"), [(0, 1 / 3), (1, 0), (30, 0)])
 def test_the_modes_that_are_dropped(third: int, dropped: float) -> None:
-    """Of the data, modes have a half and two quarters; of 64 samples that is 32, 16 and 16. A twentieth of 16 is 0.8."""
+    """Of the data, modes have 1/2, 1/4, 1/4; of 64 samples that is 32, 16, 16. A twentieth of 16 is 0.8."""
     data = Apart()
     data.centres = torch.tensor([[0.0, 0.0], [4.0, 0.0], [4.0, 5.0]])
     gan = WGAN(Told(torch.zeros(8, 2)), MLPDiscriminator((2,), width=3))

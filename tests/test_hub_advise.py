@@ -14,7 +14,7 @@ from zoo.datamodules import ImageFolder
 from zoo.hub import catalogue
 from zoo.hub.advise import Facts, advise, facts, nearest
 
-ROW = partial(Facts, count=60_000, classes=10, diversity=0.5)
+ROW = partial(Facts, number=60_000, classes=10, diversity=0.5)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_is_measured_of_images(tmp_path) -> None:
     """Black and white images: of the pairs, those of one of each are 2 apart in every pixel."""
     data = folder(tmp_path, 20)
     found = facts(data)
-    assert (found.count, found.shape, found.classes) == (18, (1, 8, 8), 0)
+    assert (found.number, found.shape, found.classes) == (18, (1, 8, 8), 0)
     white = int((data.pick("train", 18)[:, 0, 0, 0] > 0).sum())
     assert found.diversity == pytest.approx((4 * white * (18 - white) / (18 * 17 / 2)) ** 0.5)
     assert "18 images of 1x8x8, no labels; two differ by" in str(found)

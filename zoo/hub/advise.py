@@ -29,7 +29,7 @@ class Facts(NamedTuple):
     """Of the training images of a data set."""
 
     name: str  # of the data module's class
-    count: int
+    number: int  # of images
     shape: tuple[int, ...]  # (C, H, W)
     classes: int  # 0 without labels
     diversity: float  # root mean square difference of two images a pixel, of images in [-1, 1]
@@ -37,7 +37,7 @@ class Facts(NamedTuple):
     def __str__(self) -> str:
         labels = f"{self.classes} classes" if self.classes else "no labels"
         size = "x".join(map(str, self.shape))
-        return f"{self.name}: {self.count:,} images of {size}, {labels}; two differ by {self.diversity:.2f} a pixel"
+        return f"{self.name}: {self.number:,} images of {size}, {labels}; two differ by {self.diversity:.2f} a pixel"
 
 
 def facts(data: Any) -> Facts:
@@ -51,8 +51,8 @@ def facts(data: Any) -> Facts:
         raise ValueError(f"advise: {name} has no images in memory; for points see docs/ring.md")
     labels, images = data.labels("train"), data.pick("train", 500).float() / 127.5 - 1
     apart = F.pdist(images.flatten(1)).square().mean() / images[0].numel()
-    number = 0 if labels is None else len(labels.unique())
-    return Facts(name, len(data.splits["train"].data), tuple(data.image_shape), number, math.sqrt(apart))
+    classes = 0 if labels is None else len(labels.unique())
+    return Facts(name, len(data.splits["train"].data), tuple(data.image_shape), classes, math.sqrt(apart))
 
 
 def nearest(here: Facts, entries: Iterable[Entry]) -> list[Entry]:
@@ -120,11 +120,11 @@ def advise(data: Any, words: Sequence[str], minutes: float, entries: Sequence[En
     best = rows[0]
     row = best.facts()
     name, same = best.config["data"]["class_path"], best.config["data"]["class_path"] == here.name
-    if here.count < FEW and not same:
+    if here.number < FEW and not same:
         config = yaml.safe_load((CONFIGS / "few_shot.yaml").read_text(encoding="utf-8"))["model"]
         gan = game(find(config["class_path"]), config["init_args"], here.shape)
         recipe, command = (
-            f"few_shot, as {here.count:,} are fewer than {FEW:,} images: docs/few_shot.md",
+            f"few_shot, as {here.number:,} are fewer than {FEW:,} images: docs/few_shot.md",
             "train few_shot",
         )
         expected = "not known: no row of the catalogue has so few images"

@@ -346,7 +346,7 @@ def test_a_warning_is_a_line_without_the_programs_place(monkeypatch) -> None:
     ("words", "line"),
     [
         (["smaple", "latest"], "error: no command 'smaple'; did you mean 'sample'?; see python -m zoo --help"),
-        (["frobnicate"], "error: no command 'frobnicate' (choose from benchmark, cache, "),
+        (["frobnicate"], "error: no command 'frobnicate' (choose from advise, benchmark, "),
         (["sample", "latest", "--colums", "3"],
          "error: unrecognized arguments: --colums 3; did you mean '--columns'?; see python -m zoo sample --help"),
     ],

@@ -210,7 +210,7 @@ def test_every_kind_of_game_can_be_read(name: str, more: list[str], tmp_path: Pa
     looking = next(c for c in cli.trainer.callbacks if isinstance(c, Diagnostics))
     [reading] = looking.history.readings
     unknown = {key for key, value in reading.as_row().items() if math.isnan(value)}
-    later = {"movement", "detour", "direction_change", "weight_turn"}  # which take two readings or more
+    later = {"movement", "detour", "direction_change", "weight_turn", "dropped"}  # which take two readings or more
     assert unknown == later | ({"sign"} if cli.model.energy_based else set())
     assert reading.finite
     assert reading.gradient > 0

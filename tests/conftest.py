@@ -1,10 +1,15 @@
 """What every test has, and what several files of tests share."""
 
+import importlib.metadata
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-LONG = ("user/test_pages", "user/test_installed", "test_configs", "test_ranks.py", "test_cli_bad_input", "test_resume")
+importlib.metadata.entry_points = cache(importlib.metadata.entry_points)  # 20 ms, and every Trainer asks for them
+
+LONG = ("user/test_pages.py", "user/test_installed.py", "test_configs.py", "test_ranks.py", "test_cli_bad_input.py",
+        "test_resume.py")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

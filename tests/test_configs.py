@@ -15,12 +15,13 @@ import zoo
 from tests.fits import BARE, DIGITS, NSGAN, SMALL, VARIANTS, fit, only, parsed
 from tests.games import required, same, score, snapshot
 from zoo.cli.main import ROOT
+from zoo.datamodules import ImageData
 from zoo.gan import GAN
 from zoo.hub.export import export
 
 OWN = [p for p in VARIANTS if f"variants.{p.stem}." in p.read_text()]  # an objective as its paper has it
 DATASETS = sorted(ROOT.glob("configs/data/*.yaml"))
-DOWNLOADED = {"mnist", "fashion_mnist", "cifar10"}
+DOWNLOADED = ("mnist", "fashion_mnist", "cifar10")
 
 
 def recipe(config: Path) -> bool:
@@ -56,12 +57,17 @@ def watched(monkeypatch) -> list[str]:
 @pytest.mark.parametrize("config", VARIANTS, ids=lambda p: p.stem)
 def test_a_variant_trains_saves_and_samples(config: Path, watched: list[str], tmp_path: Path) -> None:
     root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
-    cli = fit("-c", config, "-c", DIGITS, *SMALL, "--data.image_size=8", root, BARE)
+    cli = fit("-c", config, "-c", DIGITS, *SMALL, "--data.image_size=8", "--data.batch_size=16", root, BARE)
     gan = cli.model
     assert set(watched) == {turn.name for turn in gan.turns()}
     assert all(torch.as_tensor(value).isfinite().all() for value in gan.latest.values())
     assert all(value.isfinite().all() for value in gan.state_dict().values())
     assert cli.trainer.global_step == gan.steps == 5
+
+    typed = yaml.safe_load(config.read_text())["model"]["init_args"]["generator"]["init_args"]
+    for net in (getattr(gan, network) for network in required(type(gan))):  # no other network has its sizes typed
+        assert tuple(net.image_shape[1:]) == (8, 8)
+        assert getattr(net, "latent_dim", gan.latent_dim) == gan.latent_dim == typed["latent_dim"]
 
     run = only(tmp_path / "runs")
     assert run.name.startswith(f"{config.stem}-digits-")
@@ -72,6 +78,24 @@ def test_a_variant_trains_saves_and_samples(config: Path, watched: list[str], tm
     published = zoo.from_pretrained(export(run / "last.ckpt", tmp_path / "published", n_samples=4))
     assert same(snapshot(published), snapshot(gan))
     assert torch.equal(published.sample(9, seed=1), gan.sample(9, seed=1))
+    if config in OWN and not recipe(config):
+        says_what_the_class_would_do_by_itself(config, gan)
+
+
+def says_what_the_class_would_do_by_itself(config: Path, gan: GAN) -> None:
+    """The numbers of a paper stand in the class; a YAML that is no recipe repeats them so that they can be overridden.
+
+    A configuration with a name of its own is another paper's remedy on top of an objective, and so are its numbers.
+    """
+    alone = type(gan)(**{network: getattr(gan, network) for network in required(type(gan))})
+    assert repr(gan.dynamics) == repr(alone.dynamics)
+    assert repr(gan.stabilizers) == repr(alone.stabilizers)
+    for mine, default in zip(gan.configure_optimizers(), alone.configure_optimizers(), strict=True):
+        assert type(mine) is type(default)
+        assert mine.defaults == default.defaults
+    arguments = yaml.safe_load(config.read_text())["model"]["init_args"]
+    plain = {k: v for k, v in arguments.items() if isinstance(v, float) and k != "ema_decay"}
+    assert {k: getattr(alone, k, v) for k, v in plain.items()} == plain
 
 
 def test_the_page_of_recipes_names_each_of_them() -> None:
@@ -80,33 +104,18 @@ def test_the_page_of_recipes_names_each_of_them() -> None:
     assert table == {config.stem for config in VARIANTS if recipe(config)} | {"lsgan"}  # whose paper's settings are one
 
 
-@pytest.mark.parametrize("config", [config for config in OWN if not recipe(config)], ids=lambda p: p.stem)
-def test_a_configuration_says_what_the_class_would_do_by_itself(config: Path) -> None:
-    """The numbers of a paper stand in the class; a YAML that is no recipe repeats them so that they can be overridden.
-
-    A configuration with a name of its own is another paper's remedy on top of an objective, and so are its numbers.
-    """
-    told = yaml.safe_load(config.read_text())["model"]
-    module, _, name = told["class_path"].rpartition(".")
-    cls = getattr(__import__(module, fromlist=[name]), name)
-    gan = parsed(config, DIGITS).gan
-    alone = cls(**{network: getattr(gan, network) for network in required(cls)})
-    assert repr(gan.dynamics) == repr(alone.dynamics)
-    assert repr(gan.stabilizers) == repr(alone.stabilizers)
-    for mine, default in zip(gan.configure_optimizers(), alone.configure_optimizers(), strict=True):
-        assert type(mine) is type(default)
-        assert mine.defaults == default.defaults
-    plain = {k: v for k, v in told["init_args"].items() if isinstance(v, float) and k != "ema_decay"}
-    assert {k: getattr(alone, k, v) for k, v in plain.items()} == plain
-
-
-@pytest.mark.parametrize("config", DATASETS, ids=lambda p: p.stem)
-def test_sizes_and_channels_come_from_the_data(config: Path) -> None:
-    built = parsed(ROOT / "configs/wgan_gp.yaml", config)
-    shape = built.data.image_shape
-    assert tuple(built.gan.sample(2).shape[1:]) == shape
-    assert score(built.gan, torch.zeros(3, *shape)).score.shape == (3,)
+def check_sizes(gan: GAN, data: ImageData, config: Path) -> None:
+    """They come from the data."""
+    assert tuple(gan.sample(2).shape[1:]) == data.image_shape
+    assert score(gan, torch.zeros(3, *data.image_shape)).score.shape == (3,)
     assert "image_shape" not in config.read_text()
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_sizes_and_channels_come_from_the_data(name: str) -> None:
+    config = ROOT / f"configs/data/{name}.yaml"
+    built = parsed(NSGAN, config)
+    check_sizes(built.gan, built.data, config)
 
 
 @pytest.mark.parametrize("config", [p for p in DATASETS if p.stem not in DOWNLOADED], ids=lambda p: p.stem)
@@ -128,3 +137,4 @@ def test_a_dataset_trains(config: Path, watched: list[str], tmp_path: Path) -> N
     )  # fmt: skip
     assert watched == ["d", "g"] * 5
     assert all(torch.as_tensor(value).isfinite().all() for value in cli.model.latest.values())
+    check_sizes(cli.model, cli.datamodule, config)

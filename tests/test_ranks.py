@@ -72,7 +72,6 @@ from zoo.variants import variants
 from zoo.variants.ebgan import EBGAN
 from zoo.variants.nsgan import NSGAN
 from zoo.variants.relativistic_gan import RelativisticGAN
-from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.vae_gan import VAEGAN
 
 GLOBAL_BATCH, BATCHES = 8, 5
@@ -89,10 +88,6 @@ def nets(*, g_norm: str = "none", d_norm: str = "none", classes: int | None = No
 
 def ns(*own: stabilizers.Stabilizer, norms: str = "none", **kwargs: Any) -> GAN:
     return NSGAN(*nets(g_norm=norms, d_norm=norms), stabilizers=own, **kwargs)
-
-
-def penalised(where: str, **kwargs: Any) -> GAN:
-    return ns(GradientPenalty(1.0, where=where), **kwargs)
 
 
 def pictures(*own: stabilizers.Stabilizer, **kwargs: Any) -> GAN:
@@ -124,47 +119,39 @@ def burned_in(**kwargs: Any) -> GAN:
 GAMES: dict[str, Callable[..., GAN]] = {
     **{name: partial(make, cls) for name, cls in variants().items()},
     "EBGAN-PT": lambda **kw: make(EBGAN, pt_weight=0.3, **kw),
-    "UnrolledGAN of plain steps": lambda **kw: make(UnrolledGAN, dynamics=Unrolled(k=2, lr=0.1), **kw),
     "VAEGAN of a narrow band": lambda **kw: make(VAEGAN, margin=0.0, reconstructions=True, gamma=0.1, **kw),
     "RelativisticGAN on average": lambda **kw: make(RelativisticGAN, mode="average", **kw),
     "conditional": lambda **kw: NSGAN(*nets(classes=3), **kw),
     "AuxiliaryClassifier": lambda **kw: classified(**kw),
-    "schedules": lambda **kw: ns(g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw),
+    "Alternating, schedules": lambda **kw: ns(
+        dynamics=Alternating(2, 2), g_scheduler=Linear(0.05), d_scheduler=Linear(0.03), clip_norm=0.01, **kw
+    ),
     "burn-in": burned_in,
-    "Alternating": lambda **kw: ns(dynamics=Alternating(2, 2), **kw),
     "CriticWarmup": lambda **kw: ns(dynamics=CriticWarmup(1, 2, 1, 2), **kw),
-    "Balanced": lambda **kw: ns(InstanceNoise(1.0, sigma=3.0), dynamics=Balanced(0.8, 0.7), **kw),
+    "Balanced, InstanceNoise": lambda **kw: ns(InstanceNoise(1.0, sigma=3.0), dynamics=Balanced(0.8, 0.7), **kw),
     "Simultaneous": lambda **kw: ns(dynamics=Simultaneous(), **kw),
-    "Consensus": lambda **kw: ns(dynamics=Consensus(1.0), **kw),
+    "Consensus, FeatureMatching": lambda **kw: ns(FeatureMatching(), dynamics=Consensus(1.0), **kw),
     "GradientRegularized": lambda **kw: ns(dynamics=GradientRegularized(), **kw),
     "Extragradient": lambda **kw: ns(dynamics=Extragradient(), clip_norm=0.1, **kw),
     "Optimistic": lambda **kw: ns(dynamics=Optimistic(), **kw),
     "Lookahead": lambda **kw: ns(dynamics=Lookahead(Alternating(2), k=3), **kw),
-    "Unrolled": lambda **kw: ns(dynamics=Unrolled(k=2), **kw),
-    "InstanceNoise": lambda **kw: ns(InstanceNoise(1.0, sigma=0.3), **kw),
-    "DiffAugment": lambda **kw: pictures(DiffAugment(), **kw),
-    "AdaptiveAugment and R1": lambda **kw: pictures(AdaptiveAugment(speed_kimg=0.05, interval=2), R1(), **kw),
-    "ConsistencyRegularization": lambda **kw: pictures(ConsistencyRegularization(), **kw),
-    "TopK": lambda **kw: ns(TopK(Linear(0.05, end_factor=0.3)), **kw),
-    "LayerNoise": lambda **kw: ns(LayerNoise(), **kw),
-    "LeCam": lambda **kw: ns(LeCam(decay=0.5), **kw),
-    "Dropout": lambda **kw: ns(Dropout(), **kw),
-    "FeatureMatching": lambda **kw: ns(FeatureMatching(alone=False), **kw),
-    "LabelSmoothing": lambda **kw: ns(LabelSmoothing(), **kw),
-    "MinibatchDiscrimination": lambda **kw: ns(MinibatchDiscrimination(kernels=3, dims=2), **kw),
-    "Packed": lambda **kw: ns(Packed(2), **kw),
-    "VirtualBatchNorm": lambda **kw: ns(VirtualBatchNorm("both", size=6), norms="batch", **kw),
-    "VirtualBatchNorm, Dropout": lambda **kw: ns(VirtualBatchNorm("both", 6), Dropout(), norms="batch", **kw),
-    "SpectralNorm": lambda **kw: ns(SpectralNorm(), **kw),
-    "WeightClip": lambda **kw: ns(WeightClip(0.1), **kw),
-    "WeightPenalty": lambda **kw: ns(WeightPenalty(0.1), **kw),
-    "HistoricalAveraging": lambda **kw: ns(HistoricalAveraging(0.1), **kw),
-    "ProgressiveGrowing and ScoreDrift": lambda **kw: growing(**kw),
-    **{f"GradientPenalty, {where}": partial(penalised, where) for where in WHERE},
-    "MinibatchDiscrimination, Unrolled": lambda **kw: ns(
-        MinibatchDiscrimination(3, 2), dynamics=Unrolled(k=1, lr=0.1), **kw
+    "Unrolled, MinibatchDiscrimination": lambda **kw: ns(
+        MinibatchDiscrimination(kernels=3, dims=2), dynamics=Unrolled(k=2, lr=0.1), **kw
     ),
-    "FeatureMatching, Consensus": lambda **kw: ns(FeatureMatching(), dynamics=Consensus(1.0), **kw),
+    "DiffAugment": lambda **kw: pictures(DiffAugment(), **kw),
+    "AdaptiveAugment, R1": lambda **kw: pictures(AdaptiveAugment(speed_kimg=0.05, interval=2), R1(), **kw),
+    "ConsistencyRegularization": lambda **kw: pictures(ConsistencyRegularization(), **kw),
+    "LayerNoise, TopK, LeCam": lambda **kw: ns(
+        LayerNoise(), TopK(Linear(0.05, end_factor=0.3)), LeCam(decay=0.5), **kw
+    ),
+    "LabelSmoothing, FeatureMatching": lambda **kw: ns(LabelSmoothing(), FeatureMatching(alone=False), **kw),
+    "Packed, SpectralNorm": lambda **kw: ns(Packed(2), SpectralNorm(), **kw),
+    "VirtualBatchNorm, Dropout": lambda **kw: ns(VirtualBatchNorm("both", 6), Dropout(), norms="batch", **kw),
+    "WeightClip, WeightPenalty, HistoricalAveraging": lambda **kw: ns(
+        WeightClip(0.1), WeightPenalty(0.1), HistoricalAveraging(0.1), **kw
+    ),
+    "ProgressiveGrowing and ScoreDrift": lambda **kw: growing(**kw),
+    "GradientPenalty everywhere": lambda **kw: ns(*(GradientPenalty(1.0, where=where) for where in WHERE), **kw),
 }
 
 
@@ -187,7 +174,7 @@ class Diary(Callback):
 def played(name: str) -> dict[str, Any]:
     """What comes of a game, in this process."""
     torch.manual_seed(0)
-    optimizer = ADAM if name in ("Unrolled", "UnrolledGAN") else SGD
+    optimizer = ADAM if name == "UnrolledGAN" else SGD
     gan = GAMES[name](g_optimizer=optimizer, d_optimizer=optimizer, ema_decay=0.5).double()
     shape = getattr(gan.generator, "image_shape", (2,))
     noise = torch.Generator().manual_seed(1)

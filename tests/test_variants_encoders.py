@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.encoders import Logit, Matrix, encoder, gradients, mdgan, terms_of, watched
-from tests.fits import parsed
 from tests.games import fit, networks, points, refuses, same, snapshot
 from zoo.backbones import Autoencoder, Encoder, MLPDiscriminator, MLPGenerator, PairDiscriminator
-from zoo.cli.main import ROOT
 from zoo.dynamics import Unrolled
 from zoo.optim import Adam
 from zoo.stabilizers import GradientPenalty, HistoricalAveraging, SpectralNorm, VirtualBatchNorm, WeightClip
@@ -84,14 +82,6 @@ def test_a_pair_is_judged_by_both_of_its_halves_and_by_nothing_else(shape: tuple
 )
 def test_refusals_name_the_culprit_and_the_way_out(build, words) -> None:
     refuses(build, words)
-
-
-@pytest.mark.parametrize(("config", "latent_dim"), [("ali", 64), ("mdgan", 128)])
-def test_latent_dim_is_typed_once(config: str, latent_dim: int) -> None:
-    gan = parsed(ROOT / f"configs/{config}.yaml", ROOT / "configs/data/digits.yaml").gan
-    assert gan.latent_dim == gan.encoder.latent_dim == latent_dim
-    assert gan.encoder.image_shape == gan.discriminator.image_shape == (1, 16, 16)
-    assert getattr(gan.discriminator, "latent_dim", latent_dim) == latent_dim
 
 
 # Regularized GAN.

@@ -12,6 +12,7 @@ from torch import nn
 import zoo
 from tests.processes import typed
 from zoo.backbones import DCGANDiscriminator, DCGANGenerator
+from zoo.benchmark.resolve import Unplayed
 from zoo.callbacks import EarlyStopping, Quality
 from zoo.cli.main import DEFAULT_CALLBACKS, ROOT, CallbackName, main
 from zoo.datamodules import Digits
@@ -157,7 +158,7 @@ def test_callbacks_are_added_changed_and_left_out_by_name(tmp_path: Path) -> Non
     ]  # fmt: skip
 
     def kinds(*more: str) -> dict[str, Callback]:
-        return {type(callback).__name__: callback for callback in main([*words, *more]).trainer.callbacks}
+        return {type(callback).__name__: callback for callback in main([*words, *more], Unplayed).trainer.callbacks}
 
     usual = kinds("--checkpoints.every_kimg=7", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.patience=5")
     assert {kind.__name__ for kind in DEFAULT_CALLBACKS.values()} <= set(usual)
@@ -166,7 +167,8 @@ def test_callbacks_are_added_changed_and_left_out_by_name(tmp_path: Path) -> Non
     fewer = kinds("--without=[quality, samples]")
     assert not {"Quality", "Samples"} & set(fewer)
     assert "Checkpoints" in fewer
-    older = kinds('--trainer.callbacks=[{"class_path": "zoo.callbacks.Checkpoints", "init_args": {"every_kimg": 3}}]')
+    listed = "{class_path: zoo.callbacks.Samples}, {class_path: zoo.callbacks.Checkpoints, init_args: {every_kimg: 3}}"
+    older = kinds(f"--trainer.callbacks=[{listed}]", "--without=[samples]")  # a default one is left out of a list too
     assert older["Checkpoints"]._every.kimg == 3
     assert not {"Quality", "Samples", "Diagnostics"} & set(older)
 

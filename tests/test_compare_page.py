@@ -62,9 +62,9 @@ class Page(HTMLParser):
         return next([" ".join(c.split()) for c in row] for row in self.tables[table] if row[0].strip() == name)
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    root = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
     rng = np.random.default_rng(0)
     for variant in ("nsgan", "wgan_gp", "lsgan"):
         for seed in range(3):
@@ -73,6 +73,12 @@ def runs(tmp_path: Path) -> Path:
             losses = rng.normal(size=9).tolist()
             write_run(root / f"{variant}-{seed}", variant=variant, seed=seed, fd=fd, losses=losses, picture=picture)
     return root
+
+
+@pytest.fixture(scope="module")
+def text(runs: Path) -> str:
+    """The page of these runs."""
+    return html(compare([runs]))
 
 
 def test_the_numbers_are_those_of_the_logs(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,12 +122,11 @@ def test_the_command_waits_for_no_torch(runs: Path, tmp_path: Path) -> None:
     assert printed.splitlines() == [f"9 runs of 3 variants: {tmp_path}/page.html", "False"]
 
 
-def test_the_same_runs_make_the_same_page(runs: Path) -> None:
-    assert html(compare([runs])) == html(compare([runs]))
+def test_the_same_runs_make_the_same_page(runs: Path, text: str) -> None:
+    assert html(compare([runs])) == text
 
 
-def test_a_page_needs_nothing_from_elsewhere(runs: Path) -> None:
-    text = html(compare([runs]))
+def test_a_page_needs_nothing_from_elsewhere(text: str) -> None:
     page = Page(text)
     sources = [value for _, key, value in page.attributes if key in {"src", "href", "action", "srcset", "data"}]
     assert len(sources) == 9 + 1  # nine pictures, and an empty icon
@@ -132,8 +137,8 @@ def test_a_page_needs_nothing_from_elsewhere(runs: Path) -> None:
     assert re.fullmatch(r"default-src 'none'; img-src data:; style-src 'sha256-[\w+/]{43}='", policy)
 
 
-def test_pictures_and_charts_have_words(runs: Path) -> None:
-    page = Page(html(compare([runs])))
+def test_pictures_and_charts_have_words(text: str) -> None:
+    page = Page(text)
     alts = [value for tag, key, value in page.attributes if (tag, key) == ("img", "alt")]
     assert sorted(alts)[0] == "Samples of lsgan, seed 0, after 80 kimg"
     assert len(set(alts)) == 9

@@ -283,7 +283,7 @@ def test_resume_deals_the_same_samples(tmp_path, limits):
         assert resumed.seen == straight.seen[done:], path.name
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5, 7, 10])
+@pytest.mark.parametrize("stop", [5, 7])  # at the end of an epoch, and in its middle
 def test_a_finished_run_goes_on_where_it_stopped(tmp_path, stop):
     _, straight = fit(tmp_path, max_steps=STEPS)
     trainer, first = fit(tmp_path, max_steps=stop)

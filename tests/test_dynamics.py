@@ -233,11 +233,10 @@ REDUCTIONS = [
 
 
 @pytest.mark.parametrize(("special", "plain"), REDUCTIONS, ids=lambda d: repr(d))
-@pytest.mark.parametrize("objective", [MinimaxGAN, NSGAN])
-def test_at_zero_it_is_the_plain_dynamics_bit_for_bit(objective, special, plain) -> None:
+def test_at_zero_it_is_the_plain_dynamics_bit_for_bit(special, plain) -> None:
     ends = []
     for dynamics in (special, plain):
-        gan = objective(*networks(), dynamics=copy.deepcopy(dynamics))
+        gan = NSGAN(*networks(), dynamics=copy.deepcopy(dynamics))
         fit(gan, points(5))
         ends.append(snapshot(gan.generator) | {f"d.{k}": v for k, v in snapshot(gan.discriminator).items()})
     assert same(*ends)
@@ -260,12 +259,11 @@ def unrolled_loss(gan: GAN, data) -> Tensor:
     return total(terms)
 
 
-@pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("lr", [0.5, None], ids=["sgd", "adam"])
 @pytest.mark.parametrize("objective", ["minimax", "non_saturating"])
-def test_gradient_through_the_steps_against_finite_differences(k: int, lr: float | None, objective: str) -> None:
+def test_gradient_through_the_steps_against_finite_differences(lr: float | None, objective: str) -> None:
     g, d = networks()
-    gan = UnrolledGAN(g.double(), smooth(d).double(), objective=objective, dynamics=Unrolled(k, lr=lr))
+    gan = UnrolledGAN(g.double(), smooth(d).double(), objective=objective, dynamics=Unrolled(2, lr=lr))
     data = points(3, dtype=torch.float64)
     trainer = fit(gan, data)
     trainer.strategy.connect(gan)

@@ -150,12 +150,18 @@ def test_labels_are_those_of_a_conditional_gan_and_labelled_data() -> None:
 # What a user types
 
 
-def test_classes_come_from_the_data(tmp_path: Path) -> None:
-    root = folder(tmp_path / "images", 3)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a folder of three classes."""
+    home = tmp_path_factory.mktemp("home")
     words = ["-c", ROOT / "configs/conditional.yaml", "-c", ROOT / "configs/data/image_folder.yaml"]
-    done = train(tmp_path, *words, "--data.root", root)
+    done = train(home, *words, "--data.root", folder(home / "images", 3))
     assert done.returncode == 0, done.stderr
-    [run] = (tmp_path / "runs").iterdir()
+    [run] = (home / "runs").iterdir()
+    return run
+
+
+def test_classes_come_from_the_data(run: Path, tmp_path: Path) -> None:
     assert zoo.load(run / "last.ckpt").num_classes == 3
 
     drawn = typed(tmp_path, "-m", "zoo", "sample", run / "last.ckpt", "--class", 2, "--n", 4, "-o", "two.png")
@@ -210,13 +216,10 @@ def test_each_class_has_a_column(n: int, classes: int | None, expected: tuple) -
 # Older checkpoints
 
 
-def test_a_generator_with_a_dense_embedding_is_refused_by_name(tmp_path: Path) -> None:
-    done = train(tmp_path, "-c", ROOT / "configs/conditional.yaml", "-c", ROOT / "configs/data/digits.yaml")
-    assert done.returncode == 0, done.stderr
-    [last] = (tmp_path / "runs").glob("*/last.ckpt")
-    checkpoint = torch.load(last, weights_only=False)
+def test_a_generator_with_a_dense_embedding_is_refused_by_name(run: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(run / "last.ckpt", weights_only=False)
     for name in ("generator", "generator_ema"):
-        checkpoint["state_dict"][f"{name}.embed.weight"] = torch.zeros(10, 128)
+        checkpoint["state_dict"][f"{name}.embed.weight"] = torch.zeros(3, 128)
         checkpoint["state_dict"][f"{name}.net.0.weight"] = torch.zeros(64, 256)
     torch.save(checkpoint, old := tmp_path / "old.ckpt")
     with pytest.raises(ValueError, match="dense label embedding, as the zoo had before"):

@@ -108,7 +108,6 @@ OPTIONS = [
     fit("--data.root", "--data.root: expected a value"),
     again(fit("--model.init_args.gp_weigth=3", "model.init_args.gp_weigth", "'gp_weigth'", "ema_decay")),
     fit("--model.ema_deacy=0.9", "'ema_deacy'", "did you mean 'ema_decay'"),
-    fit("--model.ema_decay=1.5", "NSGAN", "ema_decay", "[0, 1)", "1.5"),
     fit("--model.init_args.generator.init_args.norm=bath", "norm", "'bath'", "batch", "instance"),
     fit("--model.generator=MyNet", "generator", "'MyNet'", "DCGANGenerator", "with its module: mymodule.MyNet"),
     fit("--model.dynamics.d_steps=0", "Alternating", "d_steps", "at least 1"),

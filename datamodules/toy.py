@@ -34,20 +34,28 @@ class Toy(DataModule):
         samples: number of training points.
         batch_size: points a batch, per rank.
         seed: of the points and the shuffling, in [0, 2**32).
+        scale: factor on all points, `centres` and `sigma`. PacGAN's ring has radius 1: 0.5; its grid has sigma 0.05:
+            2.828.
 
-    Raises ValueError for an unknown name and for samples below 5.
+    Raises ValueError for an unknown name, for samples below 5 and for a scale that is not positive.
     """
 
     image_shape = (2,)
 
-    def __init__(self, *, name: ToyName = "ring", samples: int = 50_000, batch_size: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self, *, name: ToyName = "ring", samples: int = 50_000, batch_size: int = 128, seed: int = 0, scale: float = 1.0
+    ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         if name not in get_args(ToyName):
             raise ValueError(f"Toy: name={name!r}, choose one of {get_args(ToyName)}")
         if samples < 5:
             raise ValueError(f"Toy: samples={samples} must be at least 5")
-        self.name, self.samples = name, samples
-        self.centres, self.sigma = _modes(name)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"Toy: scale={scale} must be positive and finite")
+        self.name, self.samples, self.scale = name, samples, scale
+        centres, sigma = _modes(name)
+        self.centres = None if centres is None else scale * centres
+        self.sigma = None if sigma is None else scale * sigma
 
     @property
     def num_classes(self) -> int | None:
@@ -65,7 +73,7 @@ class Toy(DataModule):
         if self.centres is None or self.sigma is None:
             t = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator))
             roll = torch.stack([t * t.cos(), t * t.sin()], dim=1)
-            return (roll + 0.25 * torch.randn(n, 2, generator=generator)) / 7.5, None
+            return self.scale * (roll + 0.25 * torch.randn(n, 2, generator=generator)) / 7.5, None
         labels = torch.randint(len(self.centres), (n,), generator=generator)
         noise = torch.randn(n, 2, generator=generator)
         return self.centres[labels] + self.sigma * noise, labels

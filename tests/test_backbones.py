@@ -343,3 +343,20 @@ def test_convolutions_are_laid_out_channels_last(net) -> None:
     weights = [p for p in net((3, 16, 16), width=4).parameters() if p.ndim == 4]
     assert weights
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+
+
+def test_a_maxout_unit_is_the_largest_of_its_linear_pieces() -> None:
+    """Two units of two pieces on (1, 2): max(1, -2) and max(3, 4), and the head sums them."""
+    net = MLPDiscriminator((2,), width=2, depth=1, pieces=2)
+    first = net.trunk[1]
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0, 0], [1, 1], [0, -1], [0, 2]]))
+        first.bias.zero_()
+        net.head.weight.fill_(1)
+        net.head.bias.zero_()
+    score, features = net(torch.tensor([[1.0, 2.0]]))
+    assert (score.tolist(), features["hidden"].tolist()) == ([5.0], [[1.0, 4.0]])
+    with pytest.raises(ValueError, match="maxout units have no norm"):
+        MLPDiscriminator((2,), pieces=2, norm="batch")
+    with pytest.raises(ValueError, match="init_gain is 2 and init_std 1; choose one"):
+        MLPGenerator((2,), init_gain=2, init_std=1)

@@ -68,7 +68,7 @@ MISTAKES = [
     ({"seeds": [0, 1, 0]}, ["seeds: 0 is there twice"]),
     ({"seeds": ["a"]}, ["seeds", "'a'"]),
     ({"budget": None}, ["budget is missing"]),
-    ({"budget": {"kimg": 1, "minutes": 2}}, ["one of kimg, minutes, flops", "got kimg, minutes"]),
+    ({"budget": {"kimg": 1, "minutes": 2}}, ["one of kimg, minutes, steps, flops", "got kimg, minutes"]),
     ({"budget": {"kimgs": 1}}, ["'kimgs'", "did you mean 'kimg'"]),
     ({"budget": {"kimg": 0}}, ["positive", "0"]),
     ({"budget": {"kimg": "nan"}}, ["budget.kimg", "float", "'nan'"]),
@@ -136,6 +136,8 @@ def test_the_plan_is_variants_times_seeds_with_one_budget(tmp_path: Path, capsys
             *run.command
         }
     assert of_command(runs[3]) == runs[3].config
+    (batches,), _ = plan(read(written(tmp_path, configs=["nsgan"], seeds=[0], budget={"steps": 70})), tmp_path / "out")
+    assert (batches.config["budget.kimg"], batches.config["trainer.max_steps"]) == (None, 70)
     monkeypatch.setattr("zoo.benchmark.plan.plan", lambda *_: (runs, data))
     assert zoo_main(["benchmark", str(path), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
     assert [shlex.split(line) for line in capsys.readouterr().out.splitlines()] == [run.command for run in runs]

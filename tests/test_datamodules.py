@@ -449,6 +449,15 @@ def test_two_gaussians():
     assert data.sigma == 0.5
 
 
+@pytest.mark.parametrize("name", TOYS)
+def test_scale_multiplies_every_point_and_its_modes(name):
+    plain, wide = (Toy(name=name, samples=50, scale=scale) for scale in (1.0, 3.0))
+    assert torch.allclose(3 * plain.load()["train"].data, wide.load()["train"].data)
+    if plain.centres is not None:
+        assert torch.equal(3 * plain.centres, wide.centres)
+        assert wide.sigma == 3 * plain.sigma
+
+
 @pytest.mark.parametrize(("name", "sigma"), [("ring", 0.02), ("grid", 0.05 / 2.828), ("two_gaussians", 0.5)])
 def test_points_scatter_around_the_centre_of_their_label(name, sigma):
     data = toy(name=name)
@@ -507,6 +516,7 @@ def test_points_are_a_function_of_the_seed(name):
     [
         ({"name": "spiral"}, r"Toy: name='spiral', choose one of \('ring', 'grid', "),
         ({"samples": 4}, "Toy: samples=4 must be at least 5"),
+        ({"scale": 0}, "Toy: scale=0 must be positive and finite"),
         ({"batch_size": 0}, "Toy: batch_size=0 must be at least 1"),
         ({"seed": -1}, "Toy: seed=-1 must lie in"),
     ],

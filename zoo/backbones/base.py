@@ -155,6 +155,17 @@ def init_orthogonal(net: nn.Module, gain: float | None) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def init_normal(net: nn.Module, std: float | None) -> None:
+    """Start the net's linear and convolutional weights from N(0, std²), biases at 0; None does nothing."""
+    if std is None:
+        return
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 def check_shape(net: nn.Module, image_shape: Sequence[int]) -> tuple[int, int, tuple[int, int]]:
     """C, S and (h, w) of an image_shape (C, h S/4, w S/4): the map of h x w pixels is doubled to the image.
 

@@ -13,6 +13,7 @@ from zoo.backbones.base import (
     Generator,
     check_at_least,
     check_choice,
+    init_normal,
     init_orthogonal,
 )
 
@@ -34,14 +35,16 @@ class MLPGenerator(Generator):
         norm: batch, layer or none, before each ReLU.
         num_classes: of labels that G is given; None for none.
         init_gain: of orthogonal initial weights, with biases at 0; None for torch's own.
+        init_std: of normal initial weights, with biases at 0, instead.
 
     Raises:
-        ValueError: another image_shape or norm, and sizes below 1 (depth: below 0).
+        ValueError: another image_shape or norm, both kinds of initial weights, and sizes below 1 (depth: below 0).
     """
 
     def __init__(
         self, image_shape: Sequence[int], latent_dim: int = 128, width: int = 256, depth: int = 3,
         norm: VectorNorm = "none", num_classes: int | None = None, init_gain: float | None = None,
+        init_std: float | None = None,
     ) -> None:  # fmt: skip
         size = _flat_size(self, image_shape)
         super().__init__(image_shape, latent_dim, num_classes)
@@ -51,11 +54,13 @@ class MLPGenerator(Generator):
             nn.Unflatten(1, self.image_shape),
             nn.Tanh() if len(self.image_shape) == 3 else nn.Identity(),
         )
-        init_orthogonal(self, init_gain)
+        _initialise(self, init_gain, init_std)
 
 
 class MLPDiscriminator(Discriminator):
-    """`depth` hidden ReLU layers of `width` units on the flattened x times `input_scale`.
+    """`depth` hidden layers of `width` units, ReLU or maxout, on the flattened x times `input_scale`.
+
+    A maxout unit is the largest of `pieces` linear functions (Goodfellow et al., 2013).
 
     The toy net of Metz et al. (Unrolled GAN, 2017) has depth 1, width 128, input_scale 0.25 and
     init_gain 0.8. The last hidden layer is features["hidden"]; with depth 0 that is the scaled
@@ -70,26 +75,41 @@ class MLPDiscriminator(Discriminator):
         input_scale: factor on x.
         init_gain: of orthogonal initial weights, with biases at 0; None for torch's own.
         label: projection, or classifier for `zoo.stabilizers.AuxiliaryClassifier`.
+        pieces: of a maxout unit; 1 for ReLU.
+        init_std: of normal initial weights, with biases at 0, instead of `init_gain`.
 
     Raises:
-        ValueError: another image_shape or norm, and sizes below 1 (depth: below 0).
+        ValueError: another image_shape or norm, a norm with maxout, both kinds of initial weights, and sizes below 1
+            (depth: below 0).
     """
 
     def __init__(
         self, image_shape: Sequence[int], width: int = 256, depth: int = 3, norm: VectorNorm = "none",
         num_classes: int | None = None, input_scale: float = 1.0, init_gain: float | None = None,
-        label: DiscriminatorLabel = "projection",
+        label: DiscriminatorLabel = "projection", pieces: int = 1, init_std: float | None = None,
     ) -> None:  # fmt: skip
         size = _flat_size(self, image_shape)
-        layers = _hidden_layers(self, size, width, depth, norm)
+        layers = _hidden_layers(self, size, width, depth, norm, pieces)
         super().__init__(image_shape, width if depth else size, num_classes, label=label)
         self.input_scale = input_scale
         self.trunk = nn.Sequential(nn.Flatten(), *layers)
-        init_orthogonal(self, init_gain)
+        _initialise(self, init_gain, init_std)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Score x (N, *image_shape), given labels (N,), int64, when conditional."""
         return super().forward(self.input_scale * x, labels)
+
+
+class Maxout(nn.Module):
+    """(N, pieces · width) -> (N, width): the largest of `pieces` numbers of each unit."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take the maxima of x."""
+        return x.unflatten(1, (self.pieces, -1)).amax(1)
 
 
 def _flat_size(net: nn.Module, image_shape: Sequence[int]) -> int:
@@ -102,14 +122,28 @@ def _flat_size(net: nn.Module, image_shape: Sequence[int]) -> int:
     return prod(shape)
 
 
-def _hidden_layers(net: nn.Module, in_dim: int, width: int, depth: int, norm: VectorNorm) -> list[nn.Module]:
-    check_at_least(net, 1, width=width)
+def _hidden_layers(
+    net: nn.Module, in_dim: int, width: int, depth: int, norm: VectorNorm, pieces: int = 1
+) -> list[nn.Module]:
+    check_at_least(net, 1, width=width, pieces=pieces)
     check_at_least(net, 0, depth=depth)
     check_choice(net, get_args(VectorNorm), norm=norm)
+    if pieces > 1 and norm != "none":
+        raise ValueError(f"{type(net).__name__}: norm is {norm!r} and pieces {pieces}; maxout units have no norm")
     layers: list[nn.Module] = []
     for k in range(depth):
+        if pieces > 1:
+            layers += [nn.Linear(width if k else in_dim, pieces * width), Maxout(pieces)]
+            continue
         layers += [nn.Linear(width if k else in_dim, width, bias=norm == "none"), _norm1d(norm, width), ReLU()]
     return layers
+
+
+def _initialise(net: nn.Module, gain: float | None, std: float | None) -> None:
+    if gain is not None and std is not None:
+        raise ValueError(f"{type(net).__name__}: init_gain is {gain} and init_std {std}; choose one")
+    init_orthogonal(net, gain)
+    init_normal(net, std)
 
 
 def _norm1d(norm: VectorNorm, width: int) -> nn.Module:

@@ -39,6 +39,7 @@ class Budget(_OneOf):
 
     kimg: float | None = None  # thousands of real images
     minutes: float | None = None  # of training and all that happens in between
+    steps: PositiveInt | None = None  # batches, of whatever size
     flops: float | None = None  # of training; the kimg of each variant follow, see zoo.benchmark.flops
 
     def __post_init__(self) -> None:

@@ -153,6 +153,8 @@ def _words(benchmark: Benchmark, entry: Entry) -> list[str]:
         minutes, seconds = divmod(round(60 * benchmark.budget.minutes), 60)
         limit = f"{minutes // 1440:02}:{minutes // 60 % 24:02}:{minutes % 60:02}:{seconds:02}"
         words += ["--budget.kimg=null", f"--trainer.max_time={limit}"]
+    elif benchmark.budget.steps:
+        words += ["--budget.kimg=null", f"--trainer.max_steps={benchmark.budget.steps}"]
     elif benchmark.budget.kimg:
         words.append(f"--budget.kimg={benchmark.budget.kimg}")
     return [*words, *as_options(benchmark.overrides), *as_options(entry.overrides)]

@@ -34,7 +34,7 @@ def entries() -> list[dict[str, str]]:
     """The rows: config, paper, table, published, protocol, kimg of real images, here, and the command of its run."""
     rows = json.loads(RECORD.read_text(encoding="utf-8"))
     train = "python train.py fit -c configs/papers/{config}.yaml"
-    return [{**row, "kimg": f"{row['kimg']:,}", "command": train.format(**row)} for row in rows]
+    return [{"command": train.format(**row), **row, "kimg": f"{row['kimg']:,}"} for row in rows]
 
 
 def markdown() -> str:

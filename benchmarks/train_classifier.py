@@ -2,6 +2,7 @@
 
 python -m benchmarks.train_classifier digits
 python -m benchmarks.train_classifier fashion_mnist --root data
+python -m benchmarks.train_classifier mnist --root data
 python -m benchmarks.train_classifier cifar10 --root data
 python -m benchmarks.train_classifier cifar10 --folder data/cifar10    # train/<class>/*, test/<class>/*
 """
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.datamodules import CIFAR10, DataModule, Digits, FashionMNIST, ImageFolder
+from zoo.datamodules import CIFAR10, MNIST, DataModule, Digits, FashionMNIST, ImageFolder
 from zoo.metrics.features.classifier import SIZE, WEIGHTS, SmallCNN, fit
 
-NAMES = {"digits": "digits-cnn", "fashion_mnist": "fashion-cnn", "cifar10": "cifar10-cnn"}
-EPOCHS = {"digits": 40, "fashion_mnist": 6, "cifar10": 8}
+NAMES = {"digits": "digits-cnn", "mnist": "mnist-cnn", "fashion_mnist": "fashion-cnn", "cifar10": "cifar10-cnn"}
+EPOCHS = {"digits": 40, "mnist": 3, "fashion_mnist": 6, "cifar10": 8}
 SMALL = 16  # half of the batches are shrunk to this size first, as images of small GANs are enlarged
 BATCH = 128
 
@@ -30,7 +31,7 @@ def data_module(dataset: str, root: str, folder: str | None) -> DataModule:
     """The set at 32 x 32, or a folder's images in its place."""
     if folder is not None:
         return ImageFolder(root=folder, image_size=SIZE, channels=3 if dataset == "cifar10" else 1, batch_size=BATCH)
-    kind = {"digits": Digits, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10}[dataset]
+    kind = {"digits": Digits, "mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10}[dataset]
     where = {} if dataset == "digits" else {"root": root}
     return kind(image_size=SIZE, batch_size=BATCH, **where)
 

@@ -95,17 +95,20 @@ def _are_classes(labels: Tensor) -> bool:
 class MNIST(Downloaded):
     """MNIST (LeCun et al., 1998): 60,000 + 10,000 grey 28x28 digits. See `Downloaded`.
 
-    Two pixels of background (0, that is -1) are added on every side: at image_size 32 the pixels
+    Two pixels of background (0, that is -1) are added on every side, but not at image_size 28: at 28 and 32 the pixels
     are the original ones; other sizes are made from the 32x32 image.
     """
+
+    classifier = "mnist-cnn"
 
     source = datasets.MNIST
     shape = (28, 28)
     files = "MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 
     def images(self, data: Tensor) -> Tensor:
-        """Pad (N, 28, 28) to (N, 1, 32, 32)."""
-        return F.pad(data.unsqueeze(1), (2, 2, 2, 2))
+        """Pad (N, 28, 28) to (N, 1, 32, 32), unless 28 x 28 pixels are wanted."""
+        edge = 0 if self.image_shape[1:] == self.shape else 2
+        return F.pad(data.unsqueeze(1), (edge, edge, edge, edge))
 
 
 class FashionMNIST(MNIST):

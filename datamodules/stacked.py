@@ -15,6 +15,10 @@ BaseName = Literal["digits", "mnist", "fashion_mnist"]
 class Stacked(ImageData):
     """Triples of grey images, one a channel (Metz et al., Unrolled GAN, 2017; section 3.3.1, over MNIST).
 
+    Three published protocols have this name (docs/papers.md). Drawn once and repeated, as here, are the triples of
+    Srivastava et al. 2017 (VEEGAN): 128,000 of 28 pixels. Those of Metz et al. are of 28 pixels and drawn anew for each
+    batch, those of Huang et al. 2024 (R3GAN) of 32 pixels. With base mnist a size of 28 or 32 has the original pixels.
+
     Each channel is drawn by itself, with replacement, once from (base, samples, seed); with base classes a, b and c the
     label is 100 a + 10 b + c, one of 1,000. One fifth as many triples again are held out, drawn from the base's
     held-out images. In memory a triple takes 3 H W bytes.
@@ -53,7 +57,7 @@ class Stacked(ImageData):
 
     @property
     def channel_classifier(self) -> str | None:
-        """The small classifier that knows the classes of a channel, by name; there is none for MNIST."""
+        """The small classifier that knows the classes of a channel, by name."""
         return self.base.classifier
 
     def prepare_data(self) -> None:

@@ -12,10 +12,14 @@ from zoo.backbones import (
     DCGANGenerator,
     DecoderGenerator,
     Encoder,
+    InfoGANDiscriminator,
+    InfoGANGenerator,
     MLPDiscriminator,
     MLPGenerator,
     ResNetDiscriminator,
     ResNetGenerator,
+    UnrolledDiscriminator,
+    UnrolledGenerator,
 )
 from zoo.backbones.activations import LeakyReLU, ReLU
 from zoo.backbones.base import Generator
@@ -360,3 +364,17 @@ def test_a_maxout_unit_is_the_largest_of_its_linear_pieces() -> None:
         MLPDiscriminator((2,), pieces=2, norm="batch")
     with pytest.raises(ValueError, match="init_gain is 2 and init_std 1; choose one"):
         MLPGenerator((2,), init_gain=2, init_std=1)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: UnrolledGenerator((3, 32, 32)), r"UnrolledGenerator: image_shape is \(3, 32, 32\); .* image_size: 28"),
+        (lambda: UnrolledDiscriminator((3, 28, 28), width=0), "UnrolledDiscriminator: width is 0"),
+        (lambda: InfoGANGenerator((1, 30, 28)), "sides that 4 divides"),
+        (lambda: InfoGANDiscriminator((1, 28, 28), norm="instance"), "norm is 'instance'; choose from"),
+    ],
+)
+def test_small_networks_refuse_what_they_cannot_take(build, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        build()

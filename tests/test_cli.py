@@ -158,7 +158,11 @@ def test_the_working_folder_comes_first(tmp_path, monkeypatch) -> None:
         ("configs/ngan.yaml", ("", "data"), "did you mean .*'configs/nsgan.yaml'"),
         ("configs/nsgan.yml", ("", "data"), "did you mean 'configs/nsgan.yaml'"),
         ("configs/data/digit.yaml", ("", "data"), "did you mean 'configs/data/digits.yaml'"),
-        ("zzz", ("benchmarks", "sweeps"), "choose from digits, fashion_mnist, lucic, recipes, or"),
+        (
+            "zzz",
+            ("benchmarks", "sweeps"),
+            "choose from digits, fashion_mnist, pacgan_grid, pacgan_ring, unrolled_stacked_mnist, lucic",
+        ),
         (".", ("", "data"), r"\. is not a file"),
     ],
 )

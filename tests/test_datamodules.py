@@ -145,6 +145,8 @@ def test_mnist_family_is_framed_at_32_pixels(tmp_path, kind):
     x, _ = next(iter(data.val_dataloader()))
     assert x[0, 0, 0, 0] == -1
     assert x[3, 0, 2, 2].item() == pytest.approx(3 / 127.5 - 1, abs=1e-7)
+    unframed = loaded(kind(root=str(tmp_path), image_size=28, batch_size=5)).splits["train"].data
+    assert torch.equal(unframed, images[:, :, 2:30, 2:30])
 
 
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (64, 3), (8, 3)])

@@ -173,8 +173,8 @@ class TestClassifiers:
             assert right.double().mean().item() == pytest.approx(said, abs=slack)
 
     def test_an_unknown_name_is_refused(self):
-        with pytest.raises(ValueError, match="unknown name 'mnist-cnn', choose one of"):
-            Classifier("mnist-cnn")
+        with pytest.raises(ValueError, match="unknown name 'letters-cnn', choose one of"):
+            Classifier("letters-cnn")
 
     def test_modes_of_stacked_digits(self):
         data = Stacked(image_size=16, samples=2000)

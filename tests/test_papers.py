@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from zoo.benchmark.resolve import resolve
 from zoo.cli.main import ROOT
 from zoo.dynamics import Simultaneous
 from zoo.stabilizers import AdaptiveAugment, GradientPenalty, Packed, SpectralNorm, WeightClip
+from zoo.variants.unrolled_gan import UnrolledGAN
 
 FOLDER = ROOT / "configs/papers"
+SMALL = ("dcgan_stacked_mnist", "unrolled_stacked_mnist")
 FILES = sorted(FOLDER.glob("*.yaml"))
-IMAGES = [file for file in FILES if "pacgan" not in file.stem]
+IMAGES = [file for file in FILES if file.stem.split("_")[0] != "pacgan" and file.stem not in SMALL]
 
 
 def conv(c_in: int, c_out: int, kernel: int, bias: bool = True) -> int:
@@ -116,10 +119,82 @@ def test_pacgan_is_that_of_the_authors_code(data: str, m: int) -> None:
         assert run.config["budget"]["kimg"] * 1000 == 400 * 100_000
 
 
+# a layer of 4x4x64; 3x3 kernels to 32, 16, 8 and 3 channels; a gain and a bias of each norm
+UNROLLED_G = 256 * 1024 + 1024 + conv(64, 32, 3) + conv(32, 16, 3) + conv(16, 8, 3) + conv(8, 3, 3)
+UNROLLED_G += 2 * (64 + 32 + 16 + 8)
+
+
+def test_stacked_mnist_has_the_networks_of_unrolled_gans() -> None:
+    """github.com/fjxmlzn/PacGAN, stacked_MNIST_experiments/unrolled_GAN_experiment."""
+    benchmark = read("unrolled_stacked_mnist")
+    assert benchmark.budget.steps == 500_000
+    rows = {entry.name: entry.overrides for entry in benchmark.configs}
+    assert [rows[f"unrolled{k}_{part}"]["model.dynamics.k"] for part in ("quarter", "half") for k in (1, 5, 10)] == [
+        1, 5, 10, 1, 5, 10,
+    ]  # fmt: skip
+    for part, width in (("quarter", 2), ("half", 4)):
+        assert {o["model.discriminator.width"] for name, o in rows.items() if name.endswith(part)} == {width}
+        for m in (2, 3, 4):
+            assert rows[f"pacdcgan{m}_{part}"]["data.batch_size"] == 128 * m
+            assert rows[f"pacdcgan{m}_{part}"]["model.stabilizers"][0]["init_args"] == {"m": m}
+    for name, m, width in (("dcgan_quarter", 1, 2), ("pacdcgan3_half", 3, 4), ("unrolled5_quarter", 1, 2)):
+        entry = next(entry for entry in benchmark.configs if entry.name == name)
+        options = as_options({**benchmark.overrides, **entry.overrides})
+        run = resolve(["-c", str(entry.config), "-c", str(benchmark.data), *options])
+        gan = run.gan
+        assert sum(p.numel() for p in gan.generator.parameters()) == UNROLLED_G
+        sides = [x.shape[1:] for x in _maps(gan.generator.net, torch.randn(2, 256), nn.BatchNorm2d)]
+        assert sides == [(64, 4, 4), (32, 7, 7), (16, 14, 14), (8, 28, 28)]
+        widths = [3 * m, width, 2 * width, 4 * width]
+        count = sum(conv(a, b, 3) + 2 * b for a, b in pairwise(widths)) + 4 * 4 * widths[-1] + 1
+        assert sum(p.numel() for p in gan.discriminator.parameters()) == count
+        maps = _maps(gan.discriminator.trunk, torch.randn(2, 3 * m, 28, 28), nn.BatchNorm2d)
+        assert [x.shape[1:] for x in maps] == [(w, s, s) for w, s in zip(widths[1:], (14, 7, 4), strict=True)]
+        assert {a.negative_slope for a in gan.discriminator.trunk if isinstance(a, nn.LeakyReLU)} == {0.3}
+        rates = {group["lr"] for optimiser in gan.configure_optimizers() for group in optimiser.param_groups}
+        assert rates == {1e-4, 2e-4}
+        assert {optimiser.defaults["betas"] for optimiser in gan.configure_optimizers()} == {(0.5, 0.99)}
+        assert run.data.arguments | {"root": ""} == {
+            "base": "mnist", "root": "", "samples": 240_000, "image_size": 28, "batch_size": 128 * m, "seed": 0,
+            "flip": False,
+        }  # fmt: skip
+    assert (type(gan), gan.dynamics.k) == (UnrolledGAN, 5)
+
+
+# layers of 1,024 and of 128 maps of 7x7, 4x4 kernels; a gain and a bias of each norm
+LUCIC_G = 64 * 1024 + 1024 + 1024 * 6272 + 6272 + conv(128, 64, 4) + conv(64, 1, 4) + 2 * (1024 + 6272 + 64)
+LUCIC_D = conv(1, 64, 4) + conv(64, 128, 4) + 6272 * 1024 + 1024 + 1024 + 1
+
+
+@pytest.mark.parametrize(("variant", "norm", "affine"), [("nsgan", "batch", 2 * (128 + 1024)), ("wgan_gp", "none", 0)])
+def test_lucics_search_has_the_networks_of_the_authors_code(variant: str, norm: str, affine: int) -> None:
+    """github.com/google/compare_gan, branch v1, compare_gan/src/gans/abstract_gan.py."""
+    benchmark = read("lucic")
+    entry = next(entry for entry in benchmark.configs if entry.name == variant)
+    options = {**benchmark.overrides, **entry.overrides, "model.discriminator.norm": norm}
+    run = resolve(["-c", str(entry.config), "-c", str(benchmark.data), *as_options(options)])
+    counts = [sum(p.numel() for p in net.parameters()) for net in (run.gan.generator, run.gan.discriminator)]
+    assert counts == [LUCIC_G, LUCIC_D + affine]
+    for net, kind in ((run.gan.generator.net, nn.ConvTranspose2d), (run.gan.discriminator.trunk, nn.Conv2d)):
+        layers = [(m.out_channels, m.kernel_size[0], m.stride[0]) for m in net if isinstance(m, kind)]
+        assert layers == {nn.ConvTranspose2d: [(64, 4, 2), (1, 4, 2)], nn.Conv2d: [(64, 4, 2), (128, 4, 2)]}[kind]
+        assert {m.negative_slope for m in net if isinstance(m, nn.LeakyReLU)} == {0.2}
+    assert (run.gan.latent_dim, run.data.image_shape, run.data.batch_size) == (64, (1, 28, 28), 64)
+
+
+def _maps(net: nn.Sequential, x: torch.Tensor, kind: type[nn.Module]) -> list[torch.Tensor]:
+    """What each layer of a kind returns."""
+    found = []
+    for layer in net:
+        x = layer(x)
+        found += [x] if isinstance(layer, kind) else []
+    return found
+
+
 def test_the_record_has_every_file_once_with_its_own_budget(capsys) -> None:
     assert main(["papers", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["config"] for row in rows} == {file.stem for file in FILES}
+    assert {row["config"] for row in rows} == {file.stem for file in FILES} | {"lucic"}
     assert [row["config"] for row in rows if row["config"] in ROWS] == list(ROWS)
     for row in rows:
         kimg = int(row["kimg"].replace(",", ""))
@@ -127,7 +202,8 @@ def test_the_record_has_every_file_once_with_its_own_budget(capsys) -> None:
             assert kimg == ROWS[row["config"]][5]
             assert row["command"].endswith(f" -c configs/papers/{row['config']}.yaml")
         else:
-            assert row["command"] == f"python -m zoo benchmark {row['config']}"
+            benchmark = "unrolled_stacked_mnist" if row["config"] in SMALL else row["config"]
+            assert row["command"] == f"python -m zoo benchmark {benchmark}"
     for form in ([], ["--markdown"]):
         assert main(["papers", *form]) == 0
         assert all(row["published"] in capsys.readouterr().out for row in rows[:1])

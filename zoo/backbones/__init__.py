@@ -8,10 +8,11 @@ from zoo.backbones.growing import GrowingDiscriminator, GrowingGenerator
 from zoo.backbones.mlp import MLPDiscriminator, MLPGenerator
 from zoo.backbones.r3gan import R3GANDiscriminator, R3GANGenerator
 from zoo.backbones.resnet import ResNetDiscriminator, ResNetGenerator
+from zoo.backbones.small import InfoGANDiscriminator, InfoGANGenerator, UnrolledDiscriminator, UnrolledGenerator
 
 __all__ = [
     "Autoencoder", "DCGANDiscriminator", "DCGANGenerator", "DecoderGenerator", "Discriminator", "Encoder", "Generator",
-    "GrowingDiscriminator", "GrowingGenerator", "MLPDiscriminator", "MLPGenerator", "PairDiscriminator",
-    "R3GANDiscriminator", "R3GANGenerator", "ResNetDiscriminator", "ResNetGenerator", "SNDCGANDiscriminator",
-    "SNDCGANGenerator",
+    "GrowingDiscriminator", "GrowingGenerator", "InfoGANDiscriminator", "InfoGANGenerator", "MLPDiscriminator",
+    "MLPGenerator", "PairDiscriminator", "R3GANDiscriminator", "R3GANGenerator", "ResNetDiscriminator",
+    "ResNetGenerator", "SNDCGANDiscriminator", "SNDCGANGenerator", "UnrolledDiscriminator", "UnrolledGenerator",
 ]  # fmt: skip

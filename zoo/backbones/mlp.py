@@ -109,7 +109,7 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Take the maxima of x."""
-        return x.unflatten(1, (self.pieces, -1)).amax(1)
+        return x.reshape(-1, self.pieces, x.shape[1] // self.pieces).amax(1)
 
 
 def _flat_size(net: nn.Module, image_shape: Sequence[int]) -> int:

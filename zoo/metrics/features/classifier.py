@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from zoo.metrics.features.base import Extractor, Features, with_channels
 
-ClassifierName = Literal["digits-cnn", "fashion-cnn", "cifar10-cnn"]
+ClassifierName = Literal["digits-cnn", "mnist-cnn", "fashion-cnn", "cifar10-cnn"]
 WEIGHTS = Path(__file__).parent.parent / "weights"  # <name>.pt, and <name>.json that says how it was trained
 SIZE = 32
 CLASSES = 10
@@ -40,8 +40,8 @@ class SmallCNN(nn.Module):
 class Classifier(Extractor):
     """A carried classifier: features (N, 128), of mean square 1 over its training images, and logits (N, 10).
 
-    Grey images and colour, of any size, are brought to its own channels (1 for digits-cnn and fashion-cnn, 3 for
-    cifar10-cnn) and to 32 x 32. `benchmarks/train_classifier.py` trained it; its accuracy stands beside its
+    Grey images and colour, of any size, are brought to its own channels (3 for cifar10-cnn, 1 for
+    the others) and to 32 x 32. `benchmarks/train_classifier.py` trained it; its accuracy stands beside its
     weights.
 
     Args:

@@ -27,10 +27,11 @@ class EBGAN(GAN):
     The margin is each fake's own: max(0, ·) stands inside the mean.
 
     Deviations: the paper's energy is the norm of the whole error image, and its margins (10 on MNIST; 20 on CelebA and
-    80 on LSUN, as reimplementations have them) are for that; here an energy is a mean over C·H·W numbers, for which such margins are too
-    large: D(G(z)) would stay below m, the hinge always open. A margin M on the norm is M²/CHW for `norm_power` 2 and
-    about M/√CHW for `norm_power` 1: 0.36 for 10 on 28×28, 0.18 for 20 and 0.72 for 80 on 64×64 in colour. The default,
-    0.5, lies among them. Adam at 1e-3 is the paper's on MNIST; β₁ = 0.5 is DCGAN's. Codes are compared over all ranks.
+    80 on LSUN, as reimplementations have them) are for that; here an energy is a mean over C·H·W numbers, for which
+    such margins are too large: D(G(z)) would stay below m, the hinge always open. A margin M on the norm is M²/CHW for
+    `norm_power` 2 and about M/√CHW for `norm_power` 1: 0.36 for 10 on 28×28, 0.18 for 20 and 0.72 for 80 on 64×64 in
+    colour. The default, 0.5, lies among them. Adam at 1e-3 is the paper's on MNIST; β₁ = 0.5 is DCGAN's. Codes are
+    compared over all ranks.
 
     Args:
         discriminator: an autoencoder that returns energies, and its "code" (N, code_dim) among the features.

@@ -53,7 +53,10 @@ def fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...], setting: ob
     """A name for the state of these files, and for what is made of them."""
     digest = blake2b(f"{FORMAT} {image_shape} {setting}".encode(), digest_size=16)
     for path in paths:
-        found = path.stat()
+        try:
+            found = path.stat()
+        except OSError:  # a link to nowhere, or to itself, which `decode` refuses
+            continue
         digest.update(os.fsencode(path.resolve()) + f"\0{found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 

@@ -1,5 +1,6 @@
 """Checkpoints that are sealed and whole but hold the wrong things: every entry, replaced, left out or added to."""
 
+import copy
 import json
 import os
 import re
@@ -11,20 +12,23 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 import zoo
 from tests.fits import DIGITS, NSGAN
 from tests.trials import Trial, differences
 from zoo.hub.load import refuse_others
 from zoo.run import files
+from zoo.support.moments import bring
 
 MISSING, EXTRA = "missing", "extra"
 WRONG = {
     "None": None, "int": -3, "str": "x", "list": ["x"], "dict": {7: "x"}, "shape": torch.zeros(2, 3, 1),
     "dtype": torch.zeros(3, dtype=torch.int16), "complex": torch.zeros(1, dtype=torch.complex64),
-    "stride": torch.zeros(()).expand(5, 7), "sparse": torch.zeros(4).to_sparse(),
+    "stride": torch.zeros(()).expand(5, 7), "sparse": torch.zeros(4).to_sparse(), "rows": torch.eye(3).to_sparse_csr(),
 }  # fmt: skip
-ANY = {*WRONG, MISSING, EXTRA}
+SAME = {"meta": lambda x: torch.empty_like(x, device="meta"), "sparse": torch.Tensor.to_sparse}  # shape and type
+ANY = {*WRONG, *SAME, MISSING, EXTRA}
 GARBAGE = r"hparams_name|hyper_parameters\..*|loops\.(validate|test|predict)_loop.*"  # a fit does not read it
 ACCEPTED = [  # and nothing else
     (GARBAGE, ANY),
@@ -83,6 +87,8 @@ def mutants(tree: dict[str, Any]) -> Iterator[tuple[tuple, str, dict[str, Any]]]
         for name, wrong in WRONG.items():
             if type(wrong) is not type(found) or isinstance(wrong, torch.Tensor | dict):
                 yield path, name, changed(tree, path, wrong)
+        if isinstance(found, torch.Tensor):
+            yield from ((path, name, changed(tree, path, alike(found))) for name, alike in SAME.items())
         yield path, MISSING, changed(tree, path, MISSING)
         if isinstance(found, dict | list | tuple):
             yield path, EXTRA, changed(tree, path, EXTRA)
@@ -114,6 +120,38 @@ def test_every_entry_of_a_checkpoint_is_looked_at(trial: Trial, every: int, monk
             except Exception as error:
                 wrong.append((key, name, repr(error)))
     assert wrong == []
+
+
+PLACED = ("optimizer_states", 1, "state", 0, "exp_avg_sq")
+POSITION = ("game", "generators", 0, "numpy", "state", "pos")
+
+
+@pytest.mark.parametrize(("path", "value"), [(PLACED, torch.zeros(3)), (POSITION, 10**6)], ids=["moment", "position"])
+def test_a_trainer_used_from_python_takes_nothing_that_native_code_would_not_stand(
+    trial: Trial, path: tuple, value: Any, tmp_path: Path
+) -> None:
+    files.write(changed(trial.kept, path, value), tmp_path / "x.ckpt")
+    trainer = Trainer(max_steps=11, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match=rf"{path[-1]} must be|a state of numpy's generator"):
+        trainer.fit(zoo.load(trial.last), trial.cli.datamodule, ckpt_path=tmp_path / "x.ckpt", weights_only=True)
+
+
+def test_moments_take_the_layout_of_the_optimizers_own(trial: Trial) -> None:
+    """A fused kernel reads all of its tensors in the same order, whatever their strides."""
+    moment = trial.kept["optimizer_states"][1]["state"][0]["exp_avg_sq"]
+    other = moment.T.clone(memory_format=torch.contiguous_format).T
+    assert other.stride() != moment.stride()
+    stepped = []
+    for tree in map(copy.deepcopy, (trial.kept, changed(trial.kept, PLACED, other))):
+        gan = zoo.load(trial.last)
+        optimizers = gan.configure_optimizers()
+        assert bring(tree, gan.players(), optimizers) is None
+        optimizers[1].load_state_dict(tree["optimizer_states"][1])
+        for p in gan.generator.parameters():
+            p.grad = torch.ones_like(p)
+        optimizers[1].step()
+        stepped.append(next(gan.generator.parameters()))
+    assert torch.equal(*stepped)
 
 
 def test_what_a_fit_does_not_read_changes_nothing(trial: Trial) -> None:

@@ -22,11 +22,11 @@ from zoo.support.average import Average
 from zoo.support.batches import check_batch
 from zoo.support.checks import check_optimizer, check_schedule
 from zoo.support.described import Described
+from zoo.support.forms import RESUMED, game_form, misfit
 from zoo.support.freezing import Buffers, freeze, frozen, running_statistics
 from zoo.support.initial import InitFrom
+from zoo.support.moments import bring
 from zoo.types import Output, Terms, Turn
-
-RESUMED = ("latest", "scores", "metrics", "generators")
 
 
 class ManualTraining(Described, LightningModule, ABC):
@@ -335,12 +335,20 @@ class ManualTraining(Described, LightningModule, ABC):
         """Restore the counters and the seed; freeze the parts named by `init_from`, else those the checkpoint lists.
 
         The networks come from the checkpoint, so nothing else of `init_from` is read again.
+
+        Raises:
+            ValueError: this state, or in a fit the optimisers' moments, are not those of this game.
         """
         if self._trainer is not None:  # before the weights come: as 64 bits would lose half of theirs
             self.trainer.precision_plugin.convert_module(self)
         game = checkpoint.get("game")
-        if game is None:
+        if not isinstance(game, dict):
             raise ValueError("this checkpoint was not written by the zoo: it has no 'game' entry")
+        found = misfit(game, game_form(game, self.turns()), "game")
+        if not found and self._trainer is not None and self.trainer.training:
+            found = bring(checkpoint, self.players(), self.configure_optimizers())
+        if found:
+            raise ValueError(found)
         self.steps, self.images = game["steps"], game["images"]
         self.g_moves, self.noise = game["g_moves"], Noise(game["seed"])
         self.total_moves, self.skipped = game.get("moves", 0), game.get("left_out", 0)

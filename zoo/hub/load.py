@@ -18,11 +18,11 @@ from zoo.cli.arguments import check_module
 from zoo.gan import GAN
 from zoo.hub import recipe
 from zoo.hub.bundle import check_game
-from zoo.hub.forms import game_form, misfit
-from zoo.hub.planned import Kind, compare, kinds_of, refuse_misfits
+from zoo.hub.planned import compare, kinds_of, refuse_misfits
 from zoo.run import files
 from zoo.run.folders import checkpoint_of
 from zoo.schedules import Schedule
+from zoo.support.forms import Kind
 from zoo.support.initial import InitFrom
 from zoo.variants import variants
 
@@ -80,8 +80,6 @@ def load(path: str | Path, *, trust: Sequence[str] = (), map_location: str | tor
     gan = make()
     gan.to(next(tensors[name].dtype for name, _ in gan.named_parameters()))  # the precision that it was trained in
     gan.load_state_dict(tensors)
-    if found := misfit(checkpoint["game"], game_form(checkpoint["game"], gan), "game"):
-        raise ValueError(f"{path}: {found}")
     try:
         gan.on_load_checkpoint(checkpoint)
     except ValueError as error:

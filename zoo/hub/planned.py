@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_module_registration_hook,
@@ -15,18 +14,9 @@ from torch.nn.modules.module import (
 )
 
 from zoo.gan import GAN
+from zoo.support.forms import Kind, is_plain
 
 _PARTS = 1000  # a network may have, beside ten for each of its tensors: layers without any, and what is replaced
-
-
-class Kind(NamedTuple):
-    """A tensor's type and shape."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{str(self.dtype).removeprefix('torch.')} {self.shape!s:.100}"
 
 
 def refuse_misfits(path: Path, found: Mapping[str, Kind], make: Callable[[], GAN], wanted_by: str) -> None:
@@ -71,7 +61,7 @@ def kinds_of(tensors: Mapping[str, Any], path: Path) -> dict[str, Kind]:
     """What tensors that were read from a file are; ValueError for others than plain ones that the file can hold."""
     size = 0
     for name, tensor in tensors.items():
-        if type(tensor) is not Tensor or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        if not is_plain(tensor):
             raise ValueError(f"{path}: {name} is no plain tensor")
         size += tensor.numel() * tensor.element_size()
     if size > 4 * path.stat().st_size:  # one storage can be several tensors, or one that repeats it

@@ -6,7 +6,6 @@ forms of loops and moments are not written down here, but taken from the Trainer
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,8 @@ from zoo.callbacks.stopping import EarlyStopping
 from zoo.datamodules.base import DataModule
 from zoo.diagnostics.reader import place, sketch
 from zoo.gan import GAN
-from zoo.hub.forms import (
+from zoo.run.trainer import say
+from zoo.support.forms import (
     ANYTHING,
     COUNT,
     DURATION,
@@ -30,7 +30,6 @@ from zoo.hub.forms import (
     NUMBER_OR_FLAG,
     NUMBER_OR_NONE,
     RANK,
-    SETTING,
     STATE,
     TEXT_OR_NONE,
     VERSION,
@@ -39,9 +38,8 @@ from zoo.hub.forms import (
     game_form,
     misfit,
     or_none,
-    short,
 )  # fmt: skip
-from zoo.run.trainer import say
+from zoo.support.moments import bring
 
 _LOOPS = {"fit": "fit_loop", "validate": "validate_loop", "test": "test_loop", "predict": "predict_loop"}
 _OF_LIGHTNING = {
@@ -78,7 +76,7 @@ def check(path: Path, checkpoint: Mapping[str, Any], gan: GAN, trainer: Trainer,
     scaler = type(trainer.precision_plugin).__qualname__
     if scaler in checkpoint:
         form[scaler] = dict.fromkeys(trainer.precision_plugin.state_dict(), NUMBER)
-    form["game"] = game_form(checkpoint["game"], gan)
+    form["game"] = game_form(checkpoint["game"], gan.turns())
     if found := misfit(dict(checkpoint), form, "") or (
         _disagreement(path, checkpoint, gan, trainer, data) if command == "fit" else None
     ):
@@ -133,7 +131,7 @@ def _of_callback(callback: Any, gan: GAN, image_shape: Any) -> Any:
 
 def _disagreement(path: Path, checkpoint: Mapping[str, Any], gan: GAN, trainer: Trainer, data: Any) -> str | None:
     """What is of another optimiser, or of another moment than the rest; None where all fits."""
-    if found := _moments(checkpoint, gan):
+    if found := bring(checkpoint, gan.players(), gan.configure_optimizers()):
         return found
     kept = checkpoint["callbacks"]
     known = [c for c in trainer.callbacks if c.state_dict()]  # type: ignore[attr-defined]
@@ -152,48 +150,3 @@ def _disagreement(path: Path, checkpoint: Mapping[str, Any], gan: GAN, trainer: 
     if isinstance(data, DataModule) and here not in checkpoint and not checkpoint.keys() - _OF_LIGHTNING:
         return f"it has no {here}: where in the data it stood"
     return None
-
-
-def _moments(checkpoint: Mapping[str, Any], gan: GAN) -> str | None:
-    """Where the optimisers' states are not those of these optimisers after a step."""
-    kept, players = checkpoint["optimizer_states"], gan.players()
-    counts = checkpoint["game"].get("moments", [None] * len(players))
-    if not isinstance(kept, list) or not len(kept) == len(players) == len(counts):
-        return f"optimizer_states must be one state for each of {', '.join(players)}"
-    for (player, net), optimizer, state, count in zip(
-        players.items(), gan.configure_optimizers(), kept, counts, strict=True
-    ):
-        at = f"optimizer_states: {player}"
-        parameters = list(net.parameters())
-        groups = [{"params": [COUNT], ...: SETTING}]
-        found = misfit(state, {"state": ANYTHING, "param_groups": groups}, at)
-        if found or not isinstance(state["state"], dict):
-            return found or f"{at}.state must be of parameters, not {short(state['state'])}"
-        fresh = optimizer.state_dict()["param_groups"]
-        if [g["params"] for g in state["param_groups"]] != [g["params"] for g in fresh]:
-            return f"{at}.param_groups are not of its {len(parameters)} parameters"
-        if count not in (None, len(state["state"])):
-            return f"{at}.state has moments of {len(state['state'])} parameters, and was written with {count}"
-        stepped = _stepped(optimizer)
-        for i, values in state["state"].items():
-            if type(i) is not int or not 0 <= i < len(parameters):
-                return f"{at}.state: {short(i)} is none of its {len(parameters)} parameters"
-            if found := misfit(values, {key: _like(value) for key, value in stepped[i].items()}, f"{at}.state.{i}"):
-                return f"{found}; the parameter is {tuple(parameters[i].shape)}"
-    return None
-
-
-def _stepped(optimizer: torch.optim.Optimizer) -> Mapping[int, Mapping[str, Any]]:
-    """What this optimiser keeps of each parameter, after a step of a copy of it."""
-    tried = copy.deepcopy(optimizer)
-    for group in tried.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    tried.step()
-    return tried.state_dict()["state"]
-
-
-def _like(value: Any) -> Rule:
-    if isinstance(value, torch.Tensor):
-        return floats(*value.shape)
-    return NUMBER_OR_FLAG if isinstance(value, int | float) else ANYTHING

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.gan import GAN
-from zoo.hub.planned import Kind
-from zoo.training import RESUMED
+from zoo.types import Turn
+
+RESUMED = ("latest", "scores", "metrics", "generators")  # of `game`, what a fit goes on with
 
 _VERSION = re.compile(r"\d{1,9}(\.\d{1,9})*((a|b|rc)\d{1,9})?(\.(post|dev)\d{1,9})*(\+\w+(\.\w+)*)?")
 _WORDS = 624  # of the state of a Mersenne twister
+
+
+class Kind(NamedTuple):
+    """A tensor's type and shape."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')} {self.shape!s:.100}"
 
 
 class Rule(NamedTuple):
@@ -58,15 +68,20 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is a tensor of numbers, dense and in memory."""
+    return type(value) is Tensor and value.layout == torch.strided and not value.is_meta and not value.is_quantized
+
+
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
+    return is_plain(value) and value.numel() == 1 and not value.is_complex()
 
 
 def floats(*shape: int | None) -> Rule:
     """A tensor of these sizes, None being any, in a storage of its own."""
 
     def fits(value: Any) -> bool:
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim != len(shape):
+        if not is_plain(value) or not value.is_floating_point() or value.ndim != len(shape):
             return False
         same = all(want in (None, size) for want, size in zip(shape, value.shape, strict=True))
         return same and (value.numel() < 2 or all(value.stride(i) for i, n in enumerate(value.shape) if n > 1))
@@ -101,7 +116,8 @@ STATE = Rule("entries with names", lambda value: isinstance(value, dict) and all
 def short(value: Any) -> str:
     """A value as an error names it."""
     if isinstance(value, Tensor):
-        return f"{Kind(value.dtype, tuple(value.shape))}, strides {value.stride()}"
+        how = f"strides {value.stride()}" if is_plain(value) else "not dense numbers in memory"
+        return f"{Kind(value.dtype, tuple(value.shape))}, {how}"
     return f"a {type(value).__name__}" if isinstance(value, dict | list | tuple) else f"{value!r:.60}"
 
 
@@ -110,16 +126,14 @@ def or_none(rule: Rule) -> Rule:
     return Rule(f"{rule.words} or nothing", lambda value: value is None or rule.fits(value))
 
 
-def game_form(kept: Mapping[str, Any], gan: GAN) -> Any:
+def game_form(kept: Mapping[str, Any], turns: Iterable[Turn]) -> Any:
     """Of how far training had come, as this version writes it; an older one wrote less, without `moments`."""
     new = "moments" in kept
     form: dict[Any, Any] = {key: COUNT for key in ("moves", "left_out") if new or key in kept}
     form |= {"moments": [COUNT], "frozen": ANYTHING} if new else {}
     if new or any(key in kept for key in RESUMED):
         vector = floats(None)
-        scores: dict[Any, Any] = {
-            t.name: {"real": vector, "fake": vector, ...: vector} for t in gan.turns() if t.side == "d"
-        }
+        scores: dict[Any, Any] = {t.name: {"real": vector, "fake": vector, ...: vector} for t in turns if t.side == "d"}
         found = kept.get("scores")
         played: dict[Any, Any] = {
             name: form for name, form in scores.items() if isinstance(found, dict) and name in found
@@ -142,9 +156,9 @@ def _accepted(take: Callable[[Any], object]) -> Callable[[Any], bool]:
 
 
 def _plain(value: Any, dtype: torch.dtype) -> Tensor:
-    if not isinstance(value, Tensor) or value.dtype != dtype or value.ndim != 1 or not value.is_contiguous():
+    if not is_plain(value) or value.dtype != dtype or value.ndim != 1 or not value.is_contiguous():
         raise TypeError
-    return value
+    return cast("Tensor", value)
 
 
 def _for_python(state: Any) -> None:

@@ -243,6 +243,12 @@ def test_numbers_as_text(value: float | None, plain: str, full: str) -> None:
     assert (number(value), measured(value)) == (plain, full)
 
 
+def test_half_of_a_surrogate_pair_in_a_name_leaves_the_page(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", variant="odd\ud800", fd=[9.0, 5.0])
+    assert main(["compare", str(tmp_path / "a"), "-o", str(tmp_path / "a.html")]) == 0
+    assert "odd?" in (tmp_path / "a.html").read_text()
+
+
 def test_one_run_is_singular_and_a_line_that_ends_early_has_a_dot(tmp_path: Path, capsys) -> None:
     write_run(tmp_path / "a", fd=[9.0, 5.0])
     assert main(["compare", str(tmp_path / "a"), "-o", str(tmp_path / "a.html")]) == 0

@@ -26,7 +26,7 @@ def run(chosen: argparse.Namespace) -> None:
     comparison = compare(chosen.runs)
     page = html(comparison)
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    chosen.output.write_text(page, encoding="utf-8")
+    chosen.output.write_text(page, encoding="utf-8", errors="replace")  # a name of a run's may hold a lone surrogate
     if chosen.json:
         print(json.dumps(as_json(comparison), indent=2, allow_nan=False))
     left = {"never began": len(comparison.never_began), "cannot be read": len(comparison.unreadable)}

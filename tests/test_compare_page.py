@@ -244,7 +244,7 @@ def test_numbers_as_text(value: float | None, plain: str, full: str) -> None:
 
 
 def test_half_of_a_surrogate_pair_in_a_name_leaves_the_page(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", variant="odd\ud800", fd=[9.0, 5.0])
+    write_run(tmp_path / "a", dataset="odd\ud800", config={}, fd=[9.0, 5.0])
     assert main(["compare", str(tmp_path / "a"), "-o", str(tmp_path / "a.html")]) == 0
     assert "odd?" in (tmp_path / "a.html").read_text()
 

@@ -8,8 +8,10 @@ import pytest
 
 importlib.metadata.entry_points = cache(importlib.metadata.entry_points)  # 20 ms, and every Trainer asks for them
 
-LONG = ("user/test_pages.py", "user/test_installed.py", "test_configs.py", "test_ranks.py", "test_cli_bad_input.py",
-        "test_resume.py")  # fmt: skip
+LONG = (
+    "user/test_pages.py", "test_configs.py", "user/test_installed.py", "test_resume.py", "test_ranks.py",
+    "test_cli_bad_input.py", "test_benchmark.py", "test_ranks_cli.py", "test_cli_own_runs.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -223,13 +223,6 @@ def test_scores_of_real_images_of_brighter_ones_and_of_the_first_n() -> None:
     assert quality.score == pytest.approx(expected.item())
 
 
-def test_pixel_features_are_means_of_blocks() -> None:
-    images = normal(5, 3, 32, 32)
-    expected = images.view(5, 3, 8, 4, 8, 4).mean((3, 5)).flatten(1)
-    assert torch.allclose(PixelFeatures()(images).features, expected, atol=1e-6)
-    assert PixelFeatures()(normal(5, 1, 4, 4)).features.shape == (5, 16)
-
-
 def test_the_floor_is_training_against_held_out_images_logged_once() -> None:
     data, quality = StubData(1, 8, 8), Quality(every_kimg=0.016, n=160)
     run = fit(StubGAN(data.held_out), data, quality)

@@ -11,15 +11,12 @@ import pytest
 import torch
 import torchvision.datasets.cifar
 import torchvision.datasets.mnist
-import yaml
 from sklearn.datasets import load_digits
 
 from tests.files import write_idx
 from zoo import datamodules
 from zoo.datamodules import CIFAR10, MNIST, Digits, FashionMNIST, ImageFolder, Stacked, Toy
 from zoo.datamodules.base import ImageData
-
-CONFIGS = Path(__file__).parents[1] / "configs" / "data"
 
 
 @pytest.fixture
@@ -319,27 +316,6 @@ def test_ranks_come_from_the_process_group(monkeypatch):
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
         parts.append([labels for _, labels in data.train_dataloader()])
     assert [torch.cat(pair).tolist() for pair in zip(*parts, strict=True)] == [labels.tolist() for labels in whole]
-
-
-SETS = ["digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "shards", "stacked"]
-TOYS = ["ring", "grid", "swiss_roll", "two_gaussians"]
-
-
-def test_every_set_has_a_config():
-    assert sorted(path.stem for path in CONFIGS.glob("*.yaml")) == sorted([*SETS, *TOYS])
-
-
-@pytest.mark.parametrize("name", [*SETS, *TOYS])
-def test_configs_build_their_data_module(name):
-    config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    assert config["dataset"] == name
-    package, kind = config["data"]["class_path"].rsplit(".", 1)
-    assert package == "zoo.datamodules"
-    data = getattr(datamodules, kind)(**config["data"]["init_args"])
-    assert len(data.image_shape) == (1 if name in TOYS else 3)
-    assert ("model" in config) == (name in TOYS)
-    if name in TOYS:
-        assert data.name == name
 
 
 # Stacked digits: which images a triple is made of, its label, and what is refused.

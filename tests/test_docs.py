@@ -45,10 +45,6 @@ def test_a_losses_definitions_are_cut_off_in_the_table() -> None:
     assert build()._loss("L_G1,E = E‖x‖²") == "E‖x‖²"
 
 
-def test_readme_fits_two_screens() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
-
-
 def test_every_relative_link_of_the_documents_leads_to_a_file() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):

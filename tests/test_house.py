@@ -91,7 +91,7 @@ def imports(path: Path) -> set[str]:
             visit(child)
 
     visit(ast.parse(path.read_text()))
-    return {name for name in found if name.split(".")[0] in {"zoo", "datamodules", "train", "tests"}}
+    return {name for name in found if name.split(".")[0] in {"zoo", "datamodules", "train", "tests", "benchmarks"}}
 
 
 def room(name: str) -> str:

@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 import zoo
+from tests.fits import BARE
 from tests.games import same, snapshot
 from tests.processes import typed
 from zoo.__main__ import main
@@ -118,7 +119,8 @@ def test_a_mistake_is_one_line(words: list[str], said: str, trained: Path, tmp_p
 def test_it_works_as_typed_with_a_published_gan_and_with_networks_of_ones_own(tmp_path: Path) -> None:
     """A module of one's own is imported only if it is trusted."""
     (tmp_path / "ownnets.py").write_text("from zoo.backbones import MLPGenerator\n\n\nclass Own(MLPGenerator): ...\n")
-    done = typed(tmp_path, "-m", "zoo", "finetune", "wgan_gp-fashion_mnist", "--data", "digits", "--budget.kimg=0.1")
+    words = ("wgan_gp-fashion_mnist", "--data", "digits", "--budget.kimg=0.1", BARE)
+    done = typed(tmp_path, "-m", "zoo", "finetune", *words)
     assert done.returncode == 0, done.stderr
     assert "Starting from wgan_gp-fashion_mnist (WGANGP): generator, discriminator\n" in done.stdout
     assert next((tmp_path / "runs").iterdir()).name.startswith("wgan_gp-digits-")

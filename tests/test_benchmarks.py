@@ -127,8 +127,8 @@ def test_the_table_counts_what_is_right(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in made))
     rows = [[cell.strip() for cell in text.split("|")[1:-1]] for text in report(file).splitlines() if text[:1] == "|"]
     table = {row[0]: row[1:] for row in rows}
-    assert table[HEALTHY] == ["2", "1", "0", "1", "0", "0", "1", "1 of 2", "0.01 to 0.99"]
-    assert table[COLLAPSE] == ["4", "0", "0", "3", "2", "0", "1", "2 of 4", "0.07 to 0.93"]
+    assert table[HEALTHY] == ["2", "1", "0", "1", "0", "0", "0", "1", "1 of 2", "0.01 to 0.99"]
+    assert table[COLLAPSE] == ["4", "0", "0", "3", "0", "2", "0", "1", "2 of 4", "0.07 to 0.93"]
     assert table[DIMINISHED][:4] == ["1", "0", "1", "0"]
     assert table[DIVERGENCE][0] == "0"
     assert [right(row) for row in made] == [True, False, True, True, False, False, True, True]

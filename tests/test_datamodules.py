@@ -427,7 +427,7 @@ def test_two_gaussians():
     assert data.sigma == 0.5
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", ["ring", "grid", "swiss_roll", "two_gaussians"])
 def test_scale_multiplies_every_point_and_its_modes(name):
     plain, wide = (Toy(name=name, samples=50, scale=scale) for scale in (1.0, 3.0))
     assert torch.allclose(3 * plain.load()["train"].data, wide.load()["train"].data)

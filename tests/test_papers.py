@@ -137,7 +137,7 @@ def test_stacked_mnist_has_the_networks_of_unrolled_gans() -> None:
         for m in (2, 3, 4):
             assert rows[f"pacdcgan{m}_{part}"]["data.batch_size"] == 128 * m
             assert rows[f"pacdcgan{m}_{part}"]["model.stabilizers"][0]["init_args"] == {"m": m}
-    for name, m, width in (("dcgan_quarter", 1, 2), ("pacdcgan3_half", 3, 4), ("unrolled5_quarter", 1, 2)):
+    for name, m, width in (("pacdcgan3_half", 3, 4), ("unrolled5_quarter", 1, 2)):
         entry = next(entry for entry in benchmark.configs if entry.name == name)
         options = as_options({**benchmark.overrides, **entry.overrides})
         run = resolve(["-c", str(entry.config), "-c", str(benchmark.data), *options])
@@ -166,15 +166,14 @@ LUCIC_G = 64 * 1024 + 1024 + 1024 * 6272 + 6272 + conv(128, 64, 4) + conv(64, 1,
 LUCIC_D = conv(1, 64, 4) + conv(64, 128, 4) + 6272 * 1024 + 1024 + 1024 + 1
 
 
-@pytest.mark.parametrize(("variant", "norm", "affine"), [("nsgan", "batch", 2 * (128 + 1024)), ("wgan_gp", "none", 0)])
-def test_lucics_search_has_the_networks_of_the_authors_code(variant: str, norm: str, affine: int) -> None:
+def test_lucics_search_has_the_networks_of_the_authors_code() -> None:
     """github.com/google/compare_gan, branch v1, compare_gan/src/gans/abstract_gan.py."""
     benchmark = read("lucic")
-    entry = next(entry for entry in benchmark.configs if entry.name == variant)
-    options = {**benchmark.overrides, **entry.overrides, "model.discriminator.norm": norm}
+    entry = next(entry for entry in benchmark.configs if entry.name == "nsgan")
+    options = {**benchmark.overrides, **entry.overrides, "model.discriminator.norm": "batch"}
     run = resolve(["-c", str(entry.config), "-c", str(benchmark.data), *as_options(options)])
     counts = [sum(p.numel() for p in net.parameters()) for net in (run.gan.generator, run.gan.discriminator)]
-    assert counts == [LUCIC_G, LUCIC_D + affine]
+    assert counts == [LUCIC_G, LUCIC_D + 2 * (128 + 1024)]
     for net, kind in ((run.gan.generator.net, nn.ConvTranspose2d), (run.gan.discriminator.trunk, nn.Conv2d)):
         layers = [(m.out_channels, m.kernel_size[0], m.stride[0]) for m in net if isinstance(m, kind)]
         assert layers == {nn.ConvTranspose2d: [(64, 4, 2), (1, 4, 2)], nn.Conv2d: [(64, 4, 2), (128, 4, 2)]}[kind]

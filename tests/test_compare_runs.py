@@ -183,6 +183,7 @@ def test_runs_of_other_budgets_are_kept_apart_by_the_length_they_reached(tmp_pat
         ("config.yaml", "a: [", "config.yaml"), ("config.yaml", "&a [*a]", "config.yaml"),
         ("config.yaml", "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in zip("abcdefg", "bcdefgh", strict=True)), "aliases"),
+        ("config.yaml", "a: 0x" + "f" * 20_000, "a number of 80000 bits"),
         ("config.yaml", b"#" * 5_000_000, "more than 4 MB"),
     ],
 )  # fmt: skip

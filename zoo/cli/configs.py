@@ -20,6 +20,7 @@ import yaml
 
 from zoo.cli.errors import find, no_option, parameters_of, takes_any
 
+_BITS = 1024  # of a whole number: Python writes none of more than 4,300 digits
 _MOST = 100_000  # entries of a file, with those that its aliases repeat
 _PACKAGE = Path(__file__).parents[1]
 CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
@@ -241,6 +242,8 @@ def _parsed(text: str, file: Path) -> dict[str, Any]:
     if sum(1 for _ in islice(entries(tree, ""), _MOST)) == _MOST:
         raise ValueError(f"{file}: its aliases would make more than {_MOST:,} entries")
     for place, part in entries(tree, ""):
+        if isinstance(part, int) and part.bit_length() > _BITS:
+            raise ValueError(f"{file}: {place}: a number of {part.bit_length()} bits, more than {_BITS}")
         if isinstance(part, str) and any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in part):
             raise ValueError(
                 f"{file}: {place}: {part!r:.80} has a NUL or half of a surrogate pair, which no text may have"

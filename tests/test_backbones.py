@@ -369,7 +369,7 @@ def test_a_maxout_unit_is_the_largest_of_its_linear_pieces() -> None:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: UnrolledGenerator((3, 32, 32)), r"UnrolledGenerator: image_shape is \(3, 32, 32\); .* image_size: 28"),
+        (lambda: UnrolledGenerator((3, 32, 32)), r"UnrolledGenerator: image_shape is \(3, 32, 32\); .*image_size: 28"),
         (lambda: UnrolledDiscriminator((3, 28, 28), width=0), "UnrolledDiscriminator: width is 0"),
         (lambda: InfoGANGenerator((1, 30, 28)), "sides that 4 divides"),
         (lambda: InfoGANDiscriminator((1, 28, 28), norm="instance"), "norm is 'instance'; choose from"),

@@ -18,11 +18,11 @@ from zoo.variants.nsgan import NSGAN
 
 IMAGE = (1, 8, 12)
 SLOW = pytest.mark.slow
-CASES = [  # the first two have every kind of input, of output and of file
+CASES = [
     pytest.param(lambda: ResNetGenerator(IMAGE, latent_dim=4, width=8, num_classes=3), ".onnx", True),
     pytest.param(lambda: MLPGenerator((2,), latent_dim=4, width=8), ".pt2", False),
-    pytest.param(lambda: DCGANGenerator(IMAGE, latent_dim=4, width=8), ".onnx", False, marks=SLOW),
-    pytest.param(lambda: R3GANGenerator(IMAGE, latent_dim=4, width=16), ".pt2", True, marks=SLOW),
+    pytest.param(lambda: DCGANGenerator(IMAGE, latent_dim=4, width=8), ".onnx", False),
+    pytest.param(lambda: R3GANGenerator(IMAGE, latent_dim=4, width=16), ".pt2", True),
     pytest.param(lambda: R3GANGenerator(IMAGE, latent_dim=4, width=16, num_classes=3), ".onnx", False, marks=SLOW),
     pytest.param(lambda: MLPGenerator((2,), latent_dim=4, width=8), ".onnx", False, marks=SLOW),
     pytest.param(lambda: DCGANGenerator(IMAGE, latent_dim=4, width=8, num_classes=3), ".pt2", False, marks=SLOW),

@@ -127,6 +127,7 @@ def test_modes_that_have_no_samples_are_found_with_their_evidence() -> None:
         {**DROPPED, "dropped": math.nan},
         {**DROPPED, "modes": lambda i: 0.1 * i},  # they become more
         {**DROPPED, "accuracy": 1.0},  # G is not near the data yet
+        {**DROPPED, "modes": 0.3},  # a few modes, however far apart
         {**DROPPED, **COLLAPSED},  # which has a name of its own
     ],
 )

@@ -166,6 +166,9 @@ def dropping(readings: Sequence[Reading]) -> str:
         return ""
     if _middle(window, "accuracy") >= CERTAIN:
         return ""  # G has not come near the data yet
+    alike = {"diversity": NARROW, "feature_diversity": UNLIKE, "modes": FEW}
+    if any(_middle(window, what) <= least for what, least in alike.items()):
+        return ""  # a collapse, or the way to one
     share, now = _middle(window, "dropped"), window[-1]
     return (
         f"{share:.0%} of the data's modes have next to no sample in {_span(window)}, while samples differ "

@@ -24,8 +24,8 @@ class BEGAN(GAN):
     """D learns to reconstruct real images well and fakes badly; k weighs the two to keep ℓ(G(z)) / ℓ(x) at γ.
 
     Deviations: none known in the losses. z is uniform on [-1, 1). Adam at 8e-5 with β = (0.9, 0.999), the values that a
-    widely used reimplementation really runs with; the paper says 1e-4, halved when M stalls. All means, k and M are
-    over all ranks.
+    widely used reimplementation really runs with; the paper's, as reimplementations quote it, is 1e-4, halved when M
+    stalls. All means, k and M are over all ranks.
 
     Args:
         generator: as in `GAN`; in the paper the same network as the autoencoder's decoder.

@@ -175,7 +175,7 @@ def test_signals_to_the_whole_job_leave_the_workers_at_work(root: Path) -> None:
     others = psutil.Process().children()  # of other tests, as W&B's service
     loader = shards(root, num_workers=2).train_dataloader()
     batches = iter(loader)
-    got = [numbers(next(batches)[0])]
+    got = [numbers(next(batches)[0]), numbers(next(batches)[0])]  # one of each worker, so both have begun
     children = [child for child in psutil.Process().children() if child not in others]
     assert len(children) == 2
     for child in children:

@@ -24,7 +24,7 @@ from zoo.backbones import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, 
 from zoo.datamodules import Digits, Toy
 from zoo.datamodules.base import DataModule, Split
 from zoo.diagnostics import COLLAPSE, DIMINISHED, DIVERGENCE, DROPPING, OSCILLATION
-from zoo.diagnostics.reader import detour
+from zoo.diagnostics.reader import detour, scaled
 from zoo.dynamics import Alternating, Consensus, Dynamics, Simultaneous
 from zoo.gan import GAN
 from zoo.metrics import frechet_distance
@@ -240,8 +240,8 @@ class Outcome(Callback):
         """Remember the start, and the data to compare with."""
         data: Any = trainer.datamodule
         split = data.splits["train"]
-        self.train = _floats(split.data).flatten(1)
-        self.held_out = _floats(data.splits["val"].data)
+        self.train = scaled(split.data).flatten(1)
+        self.held_out = scaled(data.splits["val"].data)
         self.centres = self.train if self.train.shape[1] > 2 else getattr(data, "centres", None)
         self.labels = (
             split.labels
@@ -351,10 +351,6 @@ def _residual(course: Sequence[Tensor]) -> float:
     if len(course) < 3 or not all(place.isfinite().all() for place in course):
         return math.nan
     return float(detour(torch.stack(list(course)).double()))
-
-
-def _floats(data: Tensor) -> Tensor:
-    return data.float() / 127.5 - 1 if data.dtype == torch.uint8 else data
 
 
 def _small(x: Tensor) -> Tensor:

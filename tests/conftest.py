@@ -1,12 +1,8 @@
 """What every test has, and what several files of tests share."""
 
-import importlib.metadata
-from functools import cache
 from pathlib import Path
 
 import pytest
-
-importlib.metadata.entry_points = cache(importlib.metadata.entry_points)  # 20 ms, and every Trainer asks for them
 
 LONG = (
     "user/test_pages.py", "test_configs.py", "user/test_installed.py", "test_resume.py", "test_ranks.py",

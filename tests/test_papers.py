@@ -83,9 +83,8 @@ def test_a_row_is_the_published_one(file: Path) -> None:
         assert {m.negative_slope for m in gan.discriminator.trunk if isinstance(m, nn.LeakyReLU)} == {0.1}
 
 
-PACGAN_G = (
-    2 * 400 + 3 * 400**2 + 4 * 2 * 400 + 400 * 2 + 2
-)  # a gain and a bias of each norm, no other bias but the last
+# four layers of 400, a gain and a bias of each norm, no other bias but the last
+PACGAN_G = 2 * 400 + 3 * 400**2 + 4 * 2 * 400 + 400 * 2 + 2
 
 
 @pytest.mark.parametrize(("data", "m"), [("ring", 1), ("ring", 4), ("grid", 1)])

@@ -68,10 +68,10 @@ class Reader:
         self.modes = mode_teller(data)
         self.held_out = self._data = self._known = None
         if hasattr(data, "pick"):
-            images, labels = _scaled(data.pick("val", self.n)), data.labels("val", self.n)
+            images, labels = scaled(data.pick("val", self.n)), data.labels("val", self.n)
             self.held_out = [images] if labels is None else [images, labels]
             if self.modes is not None or self.extractor is not None:
-                self._data = _scaled(data.pick("train", 1000))
+                self._data = scaled(data.pick("train", 1000))
 
     def state_dict(self) -> dict[str, Any]:
         """Positions at the last readings."""
@@ -365,8 +365,8 @@ def place(samples: Tensor) -> Tensor:
     return torch.cat([small.mean(0), small.std(0)]).cpu()
 
 
-def _scaled(data: Tensor) -> Tensor:
-    """uint8 images in [-1, 1]; points as they are."""
+def scaled(data: Tensor) -> Tensor:
+    """Images of 0..255 (uint8) in [-1, 1], float32; points as they are."""
     return data.float() / 127.5 - 1 if data.dtype == torch.uint8 else data
 
 

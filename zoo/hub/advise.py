@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from zoo.cli.configs import CONFIGS
 from zoo.cli.errors import find
 from zoo.cli.quiet import silence
+from zoo.diagnostics.reader import scaled
 from zoo.gan import GAN
 from zoo.hub.catalogue import Entry
 from zoo.hub.recipe import classes, make, objective
@@ -49,7 +50,7 @@ def facts(data: Any) -> Facts:
     name = type(data).__name__
     if not getattr(data, "splits", None) or len(data.image_shape) != 3:
         raise ValueError(f"advise: {name} has no images in memory; for points see docs/ring.md")
-    labels, images = data.labels("train"), data.pick("train", 500).float() / 127.5 - 1
+    labels, images = data.labels("train"), scaled(data.pick("train", 500))
     apart = F.pdist(images.flatten(1)).square().mean() / images[0].numel()
     classes = 0 if labels is None else len(labels.unique())
     return Facts(name, len(data.splits["train"].data), tuple(data.image_shape), classes, math.sqrt(apart))
@@ -62,12 +63,8 @@ def nearest(here: Facts, entries: Iterable[Entry]) -> list[Entry]:
     def distance(entry: Entry) -> tuple[bool, bool, float, str]:
         channels, *sides = shape_of(entry)
         name = entry.config["data"]["class_path"]
-        return (
-            name != here.name,
-            channels != here.shape[0],
-            abs(math.log(math.prod(sides) / math.prod(here.shape[1:]))),
-            name,
-        )
+        ratio = math.prod(sides) / math.prod(here.shape[1:])
+        return name != here.name, channels != here.shape[0], abs(math.log(ratio)), name
 
     least = min(map(distance, scored))
     return sorted((e for e in scored if distance(e) == least), key=lambda e: e.facts()["final"])
@@ -116,21 +113,19 @@ def advise(data: Any, words: Sequence[str], minutes: float, entries: Sequence[En
     data.prepare_data()
     data.setup("fit")
     here = facts(data)
-    rows = nearest(here, entries)
-    best = rows[0]
-    row = best.facts()
-    name, same = best.config["data"]["class_path"], best.config["data"]["class_path"] == here.name
+    best, *others = nearest(here, entries)
+    row, name = best.facts(), best.config["data"]["class_path"]
+    same = name == here.name
     if here.number < FEW and not same:
         config = yaml.safe_load((CONFIGS / "few_shot.yaml").read_text(encoding="utf-8"))["model"]
         gan = game(find(config["class_path"]), config["init_args"], here.shape)
-        recipe, command = (
-            f"few_shot, as {here.number:,} are fewer than {FEW:,} images: docs/few_shot.md",
-            "train few_shot",
-        )
+        recipe = f"few_shot, as {here.number:,} are fewer than {FEW:,} images: docs/few_shot.md"
+        command = "train few_shot"
         expected = "not known: no row of the catalogue has so few images"
     else:
         gan = game(objective(best.config["objective"]), best.config["init_args"], here.shape)
-        recipe = f"that of {row['name']}, the best of {len(rows)} trained on {name}: {row['score']} {row['final']:.4g}"
+        among = f"the best of {1 + len(others)} trained on {name}"
+        recipe = f"that of {row['name']}, {among}: {row['score']} {row['final']:.4g}"
         command = f"reproduce {row['name']}"
         expected = (
             f"about that at {row['kimg']:g} kimg" if same else f"not known: no row of the catalogue has {here.name}"

@@ -125,7 +125,7 @@ def _of_callback(callback: Any, gan: GAN, image_shape: Any) -> Any:
     reader = {"places": [seen], "move": or_none(seen), "weights": or_none(weights), "step": or_none(weights)}
     return {
         "readings": [{"kimg": NUMBER, ...: NUMBER_OR_FLAG}],
-        "reader": {**reader, "start": NUMBER, "norms": {...: NUMBER}, ...: [[COUNT]]},  # ...: counts, of late
+        "reader": {**reader, "start": NUMBER, "norms": {...: NUMBER}, ...: [[COUNT]]},  # counts, which older ones lack
     }
 
 

@@ -128,6 +128,7 @@ def test_modes_that_have_no_samples_are_found_with_their_evidence() -> None:
         {**DROPPED, "modes": lambda i: 0.1 * i},  # they become more
         {**DROPPED, "accuracy": 1.0},  # G is not near the data yet
         {**DROPPED, "modes": 0.3},  # a few modes, however far apart
+        {**DROPPED, "diversity": lambda i: 0.33 if i < 14 else 0.36},  # narrow over 12 readings, not over 6
         {**DROPPED, **COLLAPSED},  # which has a name of its own
     ],
 )

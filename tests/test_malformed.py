@@ -40,7 +40,7 @@ ACCEPTED = [  # and nothing else
     (r"callbacks\.RunRecord\.wandb_id|callbacks\.Quality.*\._best_rank\.0", {"str"}),
     (r"callbacks\.Quality.*\._best_rank", {MISSING}),
     (r".*\.readings\.\d+\.\w+|.*\.reader\.(start|norms\..*)|game\.latest\..*|game\..*\.gauss", {"int"}),
-    (r".*\.readings\.\d+(\.(?!kimg)\w+)?|.*\.places\.\d+|.*\.norms\..*", {MISSING}),
+    (r".*\.readings\.\d+(\.(?!kimg)\w+)?|.*\.places\.\d+|.*\.norms\..*|.*\.reader\.counts(\.\d+)*", {MISSING}),
     (r".*\.reader\.(move|weights|step)", {"None"}),
     (r"game\.(moments|(latest|metrics|scores)\.[^.]+)", {MISSING}),
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from zoo.datamodules import Toy
 from zoo.dynamics import Alternating, Consensus, Extragradient, GradientRegularized, Lookahead, Optimistic, Unrolled
 from zoo.gan import GAN
 from zoo.optim import Adam
-from zoo.schedules import Linear
+from zoo.schedules import Cosine, Linear
 from zoo.stabilizers import GradientPenalty, InstanceNoise, Packed, SpectralNorm
 from zoo.variants.dragan import DRAGAN
 from zoo.variants.lsgan import LSGAN
@@ -66,9 +66,10 @@ def _mdgan() -> GAN:
     return MDGAN(generator(), small(), small(), encoder, g_optimizer=_adam, d_optimizer=_adam)
 
 
-def _zero_centred(*where: Any, weight: float = 0.5) -> Callable[[], list[GradientPenalty]]:
-    """R1 on `real` points, R2 on `fake` ones."""
-    return lambda: [GradientPenalty(weight, where=w, target="zero") for w in where]
+def _zero_centred(*where: Any, weight: float = 0.05, batches: int = 6000) -> Callable[[], list[GradientPenalty]]:
+    """R1 on `real` points, R2 on `fake` ones; the weight falls to a thousandth along a cosine, as γ does in R3GAN."""
+    falling = Cosine(end_kimg=batches * BATCH / 1000, end_factor=1e-3)
+    return lambda: [GradientPenalty(weight, where=w, target="zero", scheduler=falling) for w in where]
 
 
 def _decayed(batches: int) -> dict[str, Linear]:
@@ -79,7 +80,7 @@ def _decayed(batches: int) -> dict[str, Linear]:
 
 _FRESH = {"dynamics", "stabilizers"}  # given as functions, made anew for each game
 _RMS = {"g_optimizer": lambda p: RMSprop(p, lr=1e-3), "d_optimizer": lambda p: RMSprop(p, lr=1e-3)}
-_R3 = dict.fromkeys(("g_optimizer", "d_optimizer"), lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99))
+_R3 = dict.fromkeys(("g_optimizer", "d_optimizer"), lambda p: Adam(p, lr=1e-3, beta1=0.0, beta2=0.99)) | _decayed(6000)
 _BETA2 = {"g_optimizer": lambda p: _adam(p, 0.9), "d_optimizer": lambda p: _adam(p, 0.9)}
 
 # method: (batches, game)
@@ -99,11 +100,11 @@ METHODS: dict[str, tuple[int, Callable[[], GAN]]] = {
     "dragan_one_sided": (6000, _game(DRAGAN, big, one_sided=True)),
     "instance_noise": (6000, _game(NSGAN, big, stabilizers=lambda: [InstanceNoise(6000 * BATCH / 1000 * 0.75, 1.0)])),
     "mdgan": (6000, _mdgan),
-    "rpgan_r1_r2": (10000, _game(RelativisticGAN, big, stabilizers=_zero_centred("real", "fake"), **_R3)),
-    "nsgan_r1_r2": (10000, _game(NSGAN, big, stabilizers=_zero_centred("real", "fake"), **_R3)),
-    "rpgan_r1": (10000, _game(RelativisticGAN, big, stabilizers=_zero_centred("real"), **_R3)),
-    "nsgan_r1": (10000, _game(NSGAN, big, stabilizers=_zero_centred("real"), **_R3)),
-    "rpgan": (10000, _game(RelativisticGAN, big, **_R3)),
+    "rpgan_r1_r2": (6000, _game(RelativisticGAN, big, stabilizers=_zero_centred("real", "fake"), **_R3)),
+    "nsgan_r1_r2": (6000, _game(NSGAN, big, stabilizers=_zero_centred("real", "fake"), **_R3)),
+    "rpgan_r1": (6000, _game(RelativisticGAN, big, stabilizers=_zero_centred("real"), **_R3)),
+    "nsgan_r1": (6000, _game(NSGAN, big, stabilizers=_zero_centred("real"), **_R3)),
+    "rpgan": (6000, _game(RelativisticGAN, big, **_R3)),
     "packed_2": (6000, _game(NSGAN, big, stabilizers=lambda: [Packed(2)])),
     "packed_4": (6000, _game(NSGAN, big, stabilizers=lambda: [Packed(4)])),
     "extragradient": (6000, _game(NSGAN, big, dynamics=Extragradient)),

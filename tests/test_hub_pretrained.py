@@ -128,7 +128,7 @@ def test_the_catalogue_is_a_table(shelf: Path, capsys) -> None:
     assert main(["models"]) == 0
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split() == list(catalogue.HEADS)
-    assert first.split() == ["made-up", "wgan_gp", "0.448", "-", "-", "-", "-", "1", "-", first.split()[-1]]
+    assert first.split() == ["made-up", "wgan_gp", "2", "0.448", "-", "-", "-", "-", "1", "-", first.split()[-1]]
     assert second.startswith(f"{NAME}")
     assert first.index("0.448") == second.index("0.128") == head.index("kimg")
 

@@ -36,9 +36,9 @@ class Entry:
     def facts(self) -> dict[str, Any]:
         """What a row of the catalogue shows, as JSON can hold it; null where it was not measured.
 
-        ``score`` is what ``final``, ``best`` (at ``best_kimg``) and ``full`` measure, with ``n`` samples and ``full_n``
-        for the third; ``seeds`` are {"seed", "score", "best"} of all runs of this training; ``minutes`` are those of
-        the whole run, ``megabytes`` those of all files.
+        ``width`` is the generator's; ``score`` is what ``final``, ``best`` (at ``best_kimg``) and ``full`` measure,
+        with ``n`` samples and ``full_n`` for the third; ``seeds`` are {"seed", "score", "best"} of all runs of this
+        training; ``minutes`` are those of the whole run, ``megabytes`` those of all files.
         """
         training, scores = self.config["training"], self.config["scores"] or {}
         name = scores.get("name")
@@ -46,6 +46,7 @@ class Entry:
         seconds = training["seconds"]
         return {
             **{key: self.config[key] for key in ("name", "version", "variant", "objective")},
+            "width": (self.config["init_args"]["generator"].get("init_args") or {}).get("width"),
             "kimg": training["kimg"],
             "score": name,
             "n": (final or best).get("n_fake"),
@@ -93,7 +94,7 @@ def without_weights() -> list[str]:
     return [name for name in names() if not (DATA / name / WEIGHTS).is_file()]
 
 
-HEADS = ("name", "objective", "kimg", "score", "final", "best", "full", "seeds", "minutes", "MB")
+HEADS = ("name", "objective", "width", "kimg", "score", "final", "best", "full", "seeds", "minutes", "MB")
 
 
 def rows(chosen: Sequence[Entry]) -> list[tuple[str, ...]]:
@@ -105,6 +106,7 @@ def _row(facts: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         facts["name"],
         facts["objective"],
+        _number(facts["width"]),
         f"{facts['kimg']:g}",
         facts["score"] or "-",
         _with(_number(facts["final"]), "n", facts["n"]),

@@ -291,7 +291,7 @@ def test_what_is_wrong_with_a_run_is_said(tmp_path: Path) -> None:
     assert told["a"] == ["fd/digits-cnn is NaN or infinite in 1 of 2 measurements, the last too"]
     assert told["b"] == ["failed at 0 kimg: RuntimeError: no luck"]
     assert told["c"] == ["still running, or killed, at 5 kimg", "no scores"]
-    assert told["d"] == ["no config.yaml: whether its configuration is the others' cannot be told"]
+    assert told["d"] == ["no config.yaml: its configuration cannot be compared with the others'"]
     assert told["e"] == ["fd/digits-cnn was taken of fewer samples than features, and means little"]
 
 

@@ -25,7 +25,7 @@ from zoo.lab import (
 )
 from zoo.lab import wasserstein_tracks_quality as tracking
 from zoo.lab._games import Fixed
-from zoo.lab._manifold import DIM, Duel, gradient, judged
+from zoo.lab._manifold import DIM, Duel, gradient, scored
 from zoo.lab.perfect_discriminator import least_js
 from zoo.metrics import ModeCoverage
 from zoo.variants.minimax import MinimaxGAN
@@ -236,7 +236,7 @@ def linear(w: list[float]) -> MLPDiscriminator:
 def test_what_a_linear_discriminator_says_and_how_steep_it_is() -> None:
     """At logit log 3, D = 3/4, and its slope is D (1 - D) ‖w‖ = 3/16 · 5."""
     x = torch.tensor([[math.log(3) / 3, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    logit, d, slope = judged(linear([3.0, 4.0]), x)
+    logit, d, slope = scored(linear([3.0, 4.0]), x)
     assert logit.tolist() == pytest.approx([math.log(3), 0])
     assert d.tolist() == pytest.approx([0.75, 0.5])
     assert slope.tolist() == pytest.approx([15 / 16, 5 / 4])

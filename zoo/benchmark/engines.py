@@ -49,7 +49,7 @@ class Task:
         """Begin the run, or continue it from its last checkpoint; RuntimeError unless it finishes."""
         if self.run.result() is not None:
             return
-        # The job is this task's: the run saves itself when told to, and leaves the requeueing to the task.
+        # The job is this task's: the run saves itself on a signal, and leaves the requeueing to the task.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
         environment |= {"OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
         process = start(self.run, env=environment, cwd=self.folder, preexec_fn=_die_with_parent)

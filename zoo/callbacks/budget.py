@@ -20,7 +20,7 @@ class Budget(Callback):
     """Ends the fit with the batch that reaches `kimg` thousand real images, in mid-epoch or not.
 
     A run resumed with its budget already spent ends before its first batch: the count is looked at
-    in ``on_fit_start`` too, and Lightning leaves the loop alone if it is told to stop there.
+    in ``on_fit_start`` too, and Lightning leaves the loop alone if it is asked to stop there.
     ``Trainer(min_epochs=...)`` and ``min_steps`` go first.
 
     The environment variable ``GAN_ZOO_MAX_KIMG`` limits every fit to so many kimg from where it starts, to try commands

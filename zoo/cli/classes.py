@@ -16,10 +16,10 @@ def link_classes(model: Namespace, data: Any, conditional: bool) -> None:
     Args:
         model: of a configuration; its networks are changed in place.
         data: the data module.
-        conditional: whether networks take labels without having been told how many classes there are.
+        conditional: whether networks take labels although their number of classes is not set.
 
     Raises:
-        ValueError: a network is told another number than the data have, or the data have no labels for it.
+        ValueError: a network has another number of classes than the data, or the data have no labels for it.
     """
     networks = {name: net for name, net in model.init_args.items(branches=True) if _takes_classes(net)}
     given = {name: net.init_args.num_classes for name, net in networks.items() if net.init_args.num_classes is not None}

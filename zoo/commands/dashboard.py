@@ -10,7 +10,7 @@ from pathlib import Path
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Whose runs, on what, and where the result goes."""
     parser.add_argument("--entity", required=True, help="W&B's user or team")
-    parser.add_argument("--project", required=True, help="its project; gan-zoo unless runs were told another")
+    parser.add_argument("--project", required=True, help="its project; gan-zoo unless the runs set another")
     parser.add_argument("--data", default="digits", help="the runs' dataset (default: %(default)s)")
     parser.add_argument(
         "--features", default=None, help="S of the runs' scores fd/S (default: what suits the data of configs/data/)"

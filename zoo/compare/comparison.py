@@ -258,7 +258,7 @@ def problems(run: Run) -> Iterator[str]:
         if measure.distance and measure.protocol.fewer_samples_than_features:
             yield f"{measure.key} was taken of fewer samples than features, and means little"
     if run.config is None:
-        yield "no config.yaml: whether its configuration is the others' cannot be told"
+        yield "no config.yaml: its configuration cannot be compared with the others'"
 
 
 def configuration(run: Run) -> dict[str, Any] | None:

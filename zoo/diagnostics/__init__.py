@@ -1,4 +1,4 @@
-"""Pathologies of a run. What is exported here judges plain numbers: no tensors, no networks, no trainer."""
+"""Pathologies of a run. What is exported here works on plain numbers: no tensors, networks or trainer."""
 
 from zoo.diagnostics.judgement import Finding, History, present
 from zoo.diagnostics.reading import Reading

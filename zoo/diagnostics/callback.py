@@ -75,7 +75,7 @@ class Diagnostics(Callback):
         checkpoint["callbacks"][self.state_key]["reader"]["norms"] = self._reader.gradients(cast("GAN", pl_module))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the readings; `on_fit_start` judges them again."""
+        """Restore the readings; `on_fit_start` diagnoses them again."""
         self.history.readings = [Reading.of_row(row) for row in state_dict["readings"]]
         self._reader.load_state_dict(state_dict["reader"])
 

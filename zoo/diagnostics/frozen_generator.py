@@ -112,8 +112,8 @@ def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float
     game.noise = Noise(seed, device=gan.device)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        for judge in game.discriminators():
-            fresh(judge)
+        for discriminator in game.discriminators():
+            fresh(discriminator)
         return _play(game, dealt[0], dealt[1:], steps, rate)
 
 

@@ -27,7 +27,7 @@ _SKETCH = 256  # numbers that stand for the weights of G
 _SIDE = 8  # pixels a side of what movement is seen in
 _COURSE = 8  # readings over which samples may go a straight course
 _PAIRS = 16  # of one class, at least, for a diversity within classes
-_LAYERS = 6  # of which the gradient is told by name
+_LAYERS = 6  # whose gradients are logged by name
 _POOLED, _EXPECTED, _MISSING = 8, 10, 0.05  # readings whose modes are counted; samples of a mode; what is next to none
 
 

@@ -110,7 +110,7 @@ def diagnose(
 
 
 def history_of(ref: str | Path, gan: GAN) -> History | None:
-    """The readings in a run's checkpoint, judged anew; None where there are none."""
+    """The readings in a run's checkpoint, diagnosed again; None where there are none."""
     checkpoint = checkpoint_of(ref, prefer="last")
     if checkpoint is None:
         return None

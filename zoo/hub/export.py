@@ -35,7 +35,7 @@ def export(
         name: None is `<variant>-<dataset>` of the run.
         version: of the published weights; other weights are another version.
         n_samples: in the picture.
-        seeds: folders of runs that differ from this one in nothing but their seed, whose scores are told too.
+        seeds: folders of runs that differ from this one only in their seed; their scores are listed too.
         overwrite: replace an older one that was published into `folder`.
 
     Raises:

@@ -91,7 +91,7 @@ def gradient(generator: nn.Module, discriminator: nn.Module, z: Tensor, g_loss: 
     return parameters_to_vector(torch.autograd.grad(loss, list(generator.parameters())))
 
 
-def judged(discriminator: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def scored(discriminator: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logit, D(x) = σ(logit) and ‖∇D(x)‖ at x (N, 64), each (N,)."""
     at = x.detach().clone().requires_grad_(True)
     logit = discriminator(at)[0]

@@ -1,4 +1,4 @@
-"""Min-max against max-min: whoever stands in the inner loop plays to the end, and the order decides.
+"""Min-max against max-min: the player in the inner loop is trained to its optimum, and the order decides the outcome.
 
 Claim: The generator should solve min over G of max over D. Gradient descent does not know the order, and may solve max
 over D of min over G: then the generator, in the inner loop, puts all its mass on the one point that D finds most real,

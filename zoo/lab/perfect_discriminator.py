@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from zoo.lab import Result
 from zoo.lab._figures import GREY, panels
-from zoo.lab._manifold import COLOURS, Setting, judged, play, retraining
+from zoo.lab._manifold import COLOURS, Setting, play, retraining, scored
 from zoo.variants.minimax import MinimaxGAN
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ Course = dict[str, list[float]]  # over D's steps
 
 def verdict(discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, float]:
     """What a discriminator makes of points (N, 64) that it was not trained on."""
-    real_logit, _, at_real = judged(discriminator, real)
-    fake_logit, _, at_fake = judged(discriminator, fake)
-    _, _, between = judged(discriminator, (real + fake) / 2)
+    real_logit, _, at_real = scored(discriminator, real)
+    fake_logit, _, at_fake = scored(discriminator, fake)
+    _, _, between = scored(discriminator, (real + fake) / 2)
     loss = MinimaxGAN.d_loss(real_logit, fake_logit).item()
     return {
         "loss": loss,

@@ -92,7 +92,7 @@ def run(seed: int, quick: bool) -> Result:
         f"ever have a point on the wrong side) and {d[6]:.0e} at 8. The penalised critic's is {gp[3]:.2f}, "
         f"{gp[4]:.2f} and {gp[6]:.2f}: not 1, as {predicted:.1f} = 1 + Δ/2λ is the optimum of the penalised problem, "
         f"and its estimate of W₁ = {2 * MEAN:g} is {estimate:.2f}. The clipped critic's slope is {clip.min():.0e} to "
-        f"{clip.max():.0e}: of one order, but in a unit that nobody knows. Where no penalty is taken, the penalised "
+        f"{clip.max():.0e}: of one order, but in an unknown unit. Where no penalty is taken, the penalised "
         f"critic has {gp[0]:.2f} at -8, behind the data, and {gp[6]:.2f} at 8, behind the samples, which sends samples "
         f"{'away from' if gp[6] > 0 else 'towards'} the data."
     )

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from zoo.lab import Result
 from zoo.lab._figures import GREY, panels
-from zoo.lab._manifold import COLOURS, Duel, gradient, judged, play, retraining
+from zoo.lab._manifold import COLOURS, Duel, gradient, play, retraining, scored
 from zoo.variants.minimax import MinimaxGAN
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def distance(discriminator: nn.Module, samples: Tensor) -> float:
 
     The theorem takes it over the whole surface; its proof needs no more than the points that the gradient is taken at.
     """
-    _, d, slope = judged(discriminator, samples)
+    _, d, slope = scored(discriminator, samples)
     return (d + slope).max().item()
 
 

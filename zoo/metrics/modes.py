@@ -79,7 +79,7 @@ class ModeStatistics(NamedTuple):
 
 
 def mode_statistics(modes: Tensor, num_modes: int, shares: Tensor | None = None) -> ModeStatistics:
-    """Of samples whose modes a classifier has told (Metz et al. 2017, "Unrolled GANs", section 3.3.1).
+    """Of samples whose modes a classifier predicted (Metz et al. 2017, "Unrolled GANs", section 3.3.1).
 
     On stacked digits that paper reports `covered` and `kl` of 25,600 samples (it writes KL(model || data)). Both depend
     on N: even N samples that are spread evenly by chance have a `kl` of about (K - 1) / 2N.

@@ -178,7 +178,7 @@ class WandbLogger(LightningWandbLogger):
 
     @rank_zero_only
     def log_alert(self, title: str, text: str) -> None:
-        """Send a warning to whoever asked W&B for alerts."""
+        """Send a warning as a W&B alert."""
         self._attempt(lambda: self.experiment.alert(title=title, text=text, level="WARN"))
 
     @rank_zero_only

@@ -40,9 +40,9 @@ class VAEGAN(EncoderGAN):
         discriminator: must show features["hidden"].
         encoder: x (N, ...) to mean and log variance, each (N, latent_dim); its optimiser takes G's settings.
         gamma: γ, in [0, 1]: the weight of L_like in the decoder's loss.
-        margin: m, at least 0, in nats; half the width of the band in which everybody moves.
+        margin: m, at least 0, in nats; half the width of the band in which all players move.
         equilibrium: the middle of the band, in nats; 0.68 is just under -log ½, a D that cannot tell.
-        reconstructions: judge x̃ as a fake too. D's loss then averages over both kinds of fakes, G's adds them up, as
+        reconstructions: score x̃ as a fake too. D's loss then averages over both kinds of fakes, G's adds them up, as
             in the authors' code, whose CelebA script does without.
         kwargs: the rest of `GAN`.
 

@@ -31,7 +31,7 @@ class DataModule(LightningDataModule, ABC):
     unlabelled) are known before `setup`, which loads `splits` once.
 
     Training batches are full and shuffled by (seed, epoch), and a resumed run goes on with the
-    next one. Evaluation keeps the order of the set and deals every sample; prediction deals the
+    next one. Evaluation keeps the order of the set and yields every sample; prediction yields the
     validation split, and so does testing where a set has no third split.
 
     Raises ValueError for a batch_size below 1 and a seed outside [0, 2**32).

@@ -66,7 +66,7 @@ def documents() -> dict[Path, str]:
 
 
 COMMON_LOGS = {
-    "progress/kimg": "thousands of real images dealt so far, over all ranks",
+    "progress/kimg": "thousands of real images seen so far, over all ranks",
     "loss/<turn>": "the loss of the last move of that turn, the sum of its terms",
     "loss/<turn>/<term>": "one term, where there are several: `adversarial` is the objective's own, the rest is named "
     "by the stabilizer or by the paper",

@@ -22,7 +22,7 @@ class Move(NamedTuple):
     """The record of a move until the next reading."""
 
     turn: str
-    images: int  # dealt before it, over all ranks
+    images: int  # seen before it, over all ranks
     terms: tuple[str, ...]
     parameters: Sequence[nn.Parameter]  # those with a gradient
     values: Tensor  # (terms + parameters,): the terms, and the norm of each gradient
@@ -43,7 +43,7 @@ class Monitor:
 
         Args:
             turn: its name.
-            images: real images dealt before it.
+            images: real images seen before it.
             terms: scalars, by name.
             parameters: whose gradients are checked; empty under a loss scaler, which handles overflows itself.
         """

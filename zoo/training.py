@@ -105,7 +105,7 @@ class ManualTraining(Described, LightningModule, ABC):
 
     @property
     def kimg(self) -> float:
-        """Thousands of real images dealt so far, over all ranks."""
+        """Thousands of real images seen so far, over all ranks."""
         return self.images / 1000
 
     # One move: gradients, then a step.

@@ -32,7 +32,7 @@ class Batch:
     z: Tensor  # (N, latent_dim); (N, 0) in a turn without `samples`
     fake: Tensor  # G(z), shaped like real; without a graph on D's turn
     noise: Noise  # the source of all further draws of the turn
-    kimg: float = 0.0  # dealt before this batch
+    kimg: float = 0.0  # seen before this batch
 
 
 @dataclass(frozen=True)

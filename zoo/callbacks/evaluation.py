@@ -155,7 +155,7 @@ def own_modes(data: Any) -> Modes | None:
 def real_images(data: Any, split: str, n: int) -> Tensor:
     """`n` images of a split of any data module, or all it has.
 
-    One of ours picks them itself; of another the first that its loader deals, which should be a fair sample.
+    One of ours picks them itself; of another the first that its loader yields, which should be a fair sample.
     """
     if hasattr(data, "pick"):
         picked: Tensor = data.pick(split, n)

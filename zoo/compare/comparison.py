@@ -188,7 +188,7 @@ class Comparison:
 
     Attributes:
         sections: a data set each.
-        never_began: runs that logged nothing and dealt no image; no section has them.
+        never_began: runs that logged nothing and saw no image; no section has them.
         unreadable: folders whose files are not what a run writes, with the reason; no section has them either.
     """
 

@@ -51,7 +51,7 @@ class Run:
         device: as it names itself.
         started: ISO 8601.
         commit: of the code, 8 digits, with " + changes" where there were any.
-        kimg: thousands of images dealt: as recorded at the end, else of the last row.
+        kimg: thousands of images seen: as recorded at the end, else of the last row.
         seconds: of training with all that happens in between.
         pathologies: findings of the diagnostics: each a name, with evidence, advice and kimg where they are known.
         rows: of `metrics.jsonl`, without the rows that a resume went back on; none without one.

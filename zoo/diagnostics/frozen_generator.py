@@ -95,7 +95,7 @@ def retrain(gan: GAN, batches: Iterable[Any], *, steps: int = STEPS, rate: float
 
     Args:
         gan: any; where it has several discriminators, all begin anew.
-        batches: real data as its loader deals them; begun again when they end.
+        batches: real data as its loader yields them; begun again at the end.
         steps: of D.
         rate: D's learning rate.
         seed: of D's weights and of all latents.

@@ -7,7 +7,7 @@ have the rest that a Space needs, `METADATA`.
 from pathlib import Path
 from typing import Any
 
-APP = '''"""The page of this model: `python app.py` serves it here, a Space of the Hugging Face Hub publicly."""
+APP = '''"""The page of this model: `python app.py` serves it here; a Space of the Hugging Face Hub runs it."""
 
 from pathlib import Path
 

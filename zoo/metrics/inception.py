@@ -16,7 +16,7 @@ def inception_score(p: Tensor, splits: int = 10, *, seed: int = 0) -> Estimate:
     In [1, K]; higher is better. It is an inception score only if `p` are Inception v3's. It grows with the rows of
     a part: compare only at the same N and `splits`.
 
-    Rows are dealt to the parts, whose sizes differ by one at most, by a generator of its own: the same rows give the
+    Rows are assigned to parts, whose sizes differ by one at most, by a generator of its own: the same rows give the
     same value in any order, and the global random state stays as it is.
 
     Args:

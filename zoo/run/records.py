@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
-KIMG = "progress/kimg"  # the x axis: thousands of real images dealt, over all ranks
+KIMG = "progress/kimg"  # the x axis: thousands of real images seen, over all ranks
 
 _PIXELS = 64_000_000  # of a picture that is opened
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

@@ -136,7 +136,9 @@ def test_the_plan_is_variants_times_seeds_with_one_budget(tmp_path: Path, capsys
             *run.command
         }
     assert of_command(runs[3]) == runs[3].config
+    monkeypatch.chdir(tmp_path)
     (batches,), _ = plan(read(written(tmp_path, configs=["nsgan"], seeds=[0], budget={"steps": 70})), tmp_path / "out")
+    assert batches.command[3:8] == ["train", "-c", "configs/nsgan.yaml", "-c", "configs/data/digits.yaml"]
     assert (batches.config["budget.kimg"], batches.config["trainer.max_steps"]) == (None, 70)
     monkeypatch.setattr("zoo.benchmark.plan.plan", lambda *_: (runs, data))
     assert zoo_main(["benchmark", str(path), "-o", str(tmp_path / "out"), "--dry-run"]) == 0

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from zoo.benchmark.file import Benchmark, Entry, Options
 from zoo.benchmark.flops import flops_per_image
 from zoo.benchmark.resolve import resolve
-from zoo.cli.configs import entries, read_file
+from zoo.cli.configs import CONFIGS, entries, find_config, read_file
 from zoo.run.files import LAST, PREVIOUS, whole
 from zoo.run.records import read_record
 
@@ -142,11 +142,17 @@ def _plan(benchmark: Benchmark, entry: Entry, out: Path) -> tuple[list[PlannedRu
     return runs, resolved.data
 
 
+def _portable(file: Path) -> str:
+    """A path that means the same on another machine, where there is one."""
+    if file.is_relative_to(Path.cwd()):
+        return str(file.relative_to(Path.cwd()))
+    packaged = Path("configs", *file.relative_to(CONFIGS).parts) if file.is_relative_to(CONFIGS) else file
+    return str(packaged if find_config(packaged) == file else file)
+
+
 def _words(benchmark: Benchmark, entry: Entry) -> list[str]:
     """Options of `train.py` but for the seed, the draw, the folder, and a budget in FLOPs."""
-    here = Path.cwd()
-    files = [path.resolve() for path in (entry.config, benchmark.data)]
-    words = [w for f in files for w in ("-c", str(f.relative_to(here) if f.is_relative_to(here) else f))]
+    words = [word for file in (entry.config, benchmark.data) for word in ("-c", _portable(file.resolve()))]
     if entry.renamed:
         words.append(f"--variant={entry.name}")
     if benchmark.budget.minutes:

@@ -31,7 +31,7 @@ def test_the_nearest_rows_of_the_catalogue_best_first(here: Facts, data: str) ->
     assert {row.config["data"]["class_path"] for row in rows} == {data}
     scores = [row.facts()["final"] for row in rows]
     assert scores == sorted(scores)
-    assert data == "Digits" or rows[0].facts()["name"] == "hinge_gan-fashion_mnist"
+    assert data == "Digits" or rows[0].facts()["name"] == "nsgan-fashion_mnist"
 
 
 def folder(tmp_path: Path, count: int) -> ImageFolder:

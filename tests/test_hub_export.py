@@ -111,7 +111,7 @@ def test_card_configuration_and_catalogue_agree(published: Path, monkeypatch, ca
         said = capsys.readouterr().out
         assert f"{row['final']:.4g} (n 1000)" in said
         assert "wgan_gp-digits" in said
-    assert said.splitlines()[1] == "|" + " --- |" * 10
+    assert said.splitlines()[1] == "|" + " --- |" * 11
 
 
 @pytest.mark.parametrize(
@@ -148,6 +148,9 @@ def test_nothing_private_is_exported(typed: str, published: str, run: Path, tmp_
     told = config_of(folder)
     assert told["training"]["command"] == (f"{published} -c configs/wgan_gp.yaml --budget.kimg 3 --model.gp_weight=5")
     assert told["data"]["init_args"]["list"] == ["a"]
+    (mine / "run.json").write_text(json.dumps(record | {"command": f"{typed} --ckpt_path ../someone/last.ckpt"}))
+    resumed = export(mine / "last.ckpt", tmp_path / "resumed")
+    assert config_of(resumed)["training"]["command"] is None
 
 
 def test_public_keeps_what_is_not_private() -> None:

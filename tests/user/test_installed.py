@@ -17,7 +17,7 @@ from tests.user.session import Session
 from zoo import __version__
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-WEIGHTS = 5_000_000  # bytes of the catalogue's tensors in the wheel
+WEIGHTS = 20_000_000  # bytes of the catalogue's tensors in the wheel
 
 
 @pytest.fixture(scope="module")

@@ -175,13 +175,17 @@ def _can_be_found(ref: str) -> bool:
 
 
 def _command(text: str) -> str | None:
-    """`python train.py ...` or `python -m zoo train ...` without its private words; None for another program."""
+    """`python train.py ...` or `python -m zoo train ...` without its private words; None for another program.
+
+    Also None for a resume, which says nothing but the run's folder.
+    """
     words = shlex.split(text)
     for i, (before, word) in enumerate(pairwise(["", *words])):
-        if Path(word).name == "train.py":
-            return shlex.join(["python", "train.py", *_public_words(words[i + 1 :])])
-        if word == "train" and Path(before).name in ("zoo", "gan-zoo"):
-            return shlex.join(["python", "-m", "zoo", "train", *_public_words(words[i + 1 :])])
+        by_name = word == "train" and Path(before).name in ("zoo", "gan-zoo")
+        if by_name or Path(word).name == "train.py":
+            public = list(_public_words(words[i + 1 :]))
+            program = ["-m", "zoo", "train"] if by_name else ["train.py"]
+            return None if public in ([], ["fit"]) else shlex.join(["python", *program, *public])
     return None
 
 

@@ -218,7 +218,8 @@ class ZooCLI(LightningCLI):
         if config.trainer.limit_val_batches is None:
             config.trainer.limit_val_batches = 0  # Quality measures by kimg; an epoch of validation would add nothing
         original.ckpt_path, original.trainer.limit_val_batches = None, config.trainer.limit_val_batches
-        self.run = Run(config, _without_secrets(self._parser("fit").dump(original, skip_unset=False)))
+        kept = self._parser("fit").dump(original, skip_unset=False, skip_validation=True)
+        self.run = Run(config, _without_secrets(kept))
         config.trainer.default_root_dir = str(self.run.folder)
         self.save_config_kwargs = {"run": self.run}
         loggers = config.trainer.logger

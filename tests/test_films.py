@@ -101,8 +101,9 @@ def test_what_is_no_film(tmp_path) -> None:
     frame = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ValueError, match=r"ends in \.webp, \.gif, \.png"):
         save_film([frame], tmp_path / "film.mp4")
-    with pytest.raises(ValueError, match="positive number of frames"):
-        save_film([frame], tmp_path / "film.gif", fps=0)
+    for fps in (0, 0.01, float("nan"), float("inf")):  # a GIF's frame lasts 655 s at most
+        with pytest.raises(ValueError, match="0.1 to 1000 frames per second"):
+            save_film([frame], tmp_path / "film.gif", fps=fps)
     with pytest.raises(ValueError, match="at least one frame"):
         save_film([], tmp_path / "film.gif")
 
@@ -117,6 +118,12 @@ def test_a_runs_pictures_come_in_order_of_kimg(tmp_path) -> None:
     assert (frames[0][:20] == titled(np.zeros((6, 64, 3), np.uint8), "20 kimg")[:20]).all()
     (tmp_path / "samples/000120.000.png").write_bytes(b"half")
     with pytest.raises(ValueError, match=r"000120\.000\.png cannot be read as a picture"):
+        list(of_run(tmp_path))
+    Image.new("RGB", (64, 7)).save(tmp_path / "samples/000120.000.png")  # of a resume with other --samples.n
+    with pytest.raises(ValueError, match=r"000120\.000\.png has 64 x 7 pixels and 000020\.000\.png 64 x 6"):
+        list(of_run(tmp_path))
+    (tmp_path / "samples/000120.000.png").rename(tmp_path / "samples/cover.png")
+    with pytest.raises(ValueError, match=r"cover\.png is no picture of a run's"):
         list(of_run(tmp_path))
 
 

@@ -272,6 +272,29 @@ def test_what_a_run_began_with_is_told_but_not_where_it_was(run: Path, tmp_path:
         assert same(snapshot(zoo.from_pretrained(folder)), snapshot(zoo.load(run / "last.ckpt")))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", '{"variant": "../x", "dataset": "digits", "status": "finished"}'),
+        ("run.json", '{"variant": "nsgan", "dataset": "digits", "status": "finished", "versions": [1]}'),
+        ("scores.jsonl", '{"kimg": "x", "scores": {}}\n'),
+        ("scores.jsonl", '{"kimg": 0.1, "scores": {"fd/pixels8": 1}}\n'),
+        ("scores.jsonl", '{"kimg": 0.1, "extractor": "pixels8", "scores": {"fd/pixels8": [1, 2]}}\n'),
+        ("scores.jsonl", "[" * 100_000 + "\n"),
+        ("scores.jsonl", '{"kimg": ' + "9" * 6000 + "}\n"),
+        ("config.yaml", ""),
+        ("config.yaml", "model: x\ndata: 3"),
+    ],
+)
+def test_a_run_with_an_odd_file_is_refused_by_name(run: Path, tmp_path: Path, name: str, content: str) -> None:
+    mine = Path(shutil.copytree(run, tmp_path / "odd"))
+    (mine / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{mine}.*{name}") as refused:
+        export(mine / "last.ckpt", tmp_path / "new")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_refusal_of_the_command_is_a_line_and_status_2(run: Path, published: Path, capsys) -> None:
     assert main(["export", str(run / "last.ckpt"), str(published)]) == 2
     assert main(["export", str(run / "none.ckpt"), str(published)]) == 2

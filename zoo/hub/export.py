@@ -47,26 +47,34 @@ def export(
     gan = load(checkpoint)
     hyper_parameters = recipe_of(checkpoint)
     objective, init_args = recipe.described(hyper_parameters)
-    record = facts.record(run)
-    if name is None and not record:
-        raise ValueError(f"{run} has no run.json, which would say what this is: use --name <variant>-<dataset>")
-    training = facts.training(run, seeds) | facts.public({"init_from": hyper_parameters.get("init_from")})
-    config: dict[str, Any] = {
-        "schema": bundle.SCHEMA,
-        "name": name or f"{record['variant']}-{record['dataset']}",
-        "version": version,
-        "variant": record.get("variant", objective),
-        "objective": objective,
-        "init_args": init_args,
-        "parts": bundle.parts(gan),
-        "game": bundle.counters(gan),
-        "data": facts.data(run),
-        "training": {"kimg": gan.kimg, "steps": gan.steps, **training},
-        "scores": facts.scores(run, gan.kimg),
-        "samples": {"n": n_samples, "seed": 0},
-    }
-    for key in ("name", "version"):
-        bundle.check_word(config[key], key)
     samples = gan.sample(n_samples, seed=0)
-    made = card(config, gan)
+    try:
+        record = facts.record(run)
+        if name is None and not record:
+            raise ValueError(f"{run} has no run.json, which would say what this is: use --name <variant>-<dataset>")
+        training = facts.training(run, seeds) | facts.public({"init_from": hyper_parameters.get("init_from")})
+        config: dict[str, Any] = {
+            "schema": bundle.SCHEMA,
+            "name": name or f"{record['variant']}-{record['dataset']}",
+            "version": version,
+            "variant": record.get("variant", objective),
+            "objective": objective,
+            "init_args": init_args,
+            "parts": bundle.parts(gan),
+            "game": bundle.counters(gan),
+            "data": facts.data(run),
+            "training": {"kimg": gan.kimg, "steps": gan.steps, **training},
+            "scores": facts.scores(run, gan.kimg),
+            "samples": {"n": n_samples, "seed": 0},
+        }
+        for key in ("name", "version"):
+            bundle.check_word(config[key], key)
+        made = card(config, gan)
+    except ValueError:
+        raise
+    except Exception as error:  # files that are JSON or YAML, but hold something else than a run writes
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{run}: run.json, config.yaml or scores.jsonl is not as a run writes it: {reason:.200}"
+        ) from error
     return bundle.write(folder, gan, config, made, samples, overwrite=overwrite, beside=space.FILES)

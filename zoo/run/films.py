@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -91,13 +90,27 @@ def of_run(folder: Path) -> Iterator[np.ndarray]:
     """The pictures in `samples/` of a run's folder, in order, each with its kimg above it.
 
     Raises:
-        ValueError: there are none, or one cannot be read.
+        ValueError: there are none, one cannot be read or is not named by its kimg, or they differ in size.
     """
-    paths = sorted((folder / "samples").glob("*.png"), key=lambda path: float(path.stem))
+    paths = sorted((folder / "samples").glob("*.png"), key=_kimg)
     if not paths:
         raise ValueError(f"{folder} has no pictures in samples/; a run writes them unless `samples` is null")
+    size = read_picture(paths[0]).size
     for path in paths:
-        yield titled(np.asarray(read_picture(path)), f"{float(path.stem):g} kimg")
+        drawn = read_picture(path)
+        if drawn.size != size:
+            raise ValueError(
+                f"{path} has {drawn.width} x {drawn.height} pixels and {paths[0].name} {size[0]} x {size[1]}: "
+                "a film has frames of one size"
+            )
+        yield titled(np.asarray(drawn), f"{_kimg(path):g} kimg")
+
+
+def _kimg(path: Path) -> float:
+    try:
+        return float(path.stem)
+    except ValueError:
+        raise ValueError(f"{path} is no picture of a run's: it is not named by its kimg") from None
 
 
 def titled(image: np.ndarray, title: str) -> np.ndarray:
@@ -118,14 +131,14 @@ def save_film(frames: Iterable[np.ndarray], path: str | Path, fps: float = 12, *
         hold: the last frame stays 1.5 seconds.
 
     Raises:
-        ValueError: another suffix, no frames, or `fps` that is not positive and finite.
+        ValueError: another suffix, no frames, or `fps` outside [0.1, 1000].
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix and suffix not in FORMATS:
         raise ValueError(f"{path}: a film ends in {', '.join(FORMATS)}, or is a folder, without a suffix")
-    if not (fps > 0 and math.isfinite(fps)):
-        raise ValueError(f"a film needs a positive number of frames per second, got {fps}")
+    if not 0.1 <= fps <= 1000:
+        raise ValueError(f"a film has 0.1 to 1000 frames per second, got {fps}")
     images = (Image.fromarray(frame) for frame in frames)
     first = next(images, None)
     if first is None:

@@ -50,7 +50,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             row = {key: decode(value) for key, value in json.loads(line).items()}
-        except (json.JSONDecodeError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path}:{number} is not a JSON object: {line[:60]!r}") from error
         kimg = row.get(KIMG, math.inf)
         while rows and rows[-1].get(KIMG, -math.inf) > kimg * (1 + 1e-6):  # kimg may have been through float32

@@ -1,11 +1,12 @@
 """What is written when, and that a run resumed from it goes on where it stopped."""
 
 import errno
+import json
 import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from zoo.callbacks import Budget, Checkpoints, RunRecord
 from zoo.callbacks.interrupts import Requeue
 from zoo.run import files
 from zoo.run.files import SealedIO
+from zoo.run.schedule import Every
 
 
 def test_last_is_written_every_so_often_and_at_the_end(tmp_path: Path) -> None:
@@ -31,7 +33,7 @@ def test_last_is_written_every_so_often_and_at_the_end(tmp_path: Path) -> None:
     assert seen == [3, 6]
     assert steps_in(tmp_path / "last.ckpt") == 8
     assert sorted(p.name for p in tmp_path.glob("*.*") if p.suffix != ".jsonl") == ["last.ckpt", "previous.ckpt"]
-    assert steps_in(tmp_path / "previous.ckpt") == 6
+    assert steps_in(tmp_path / "previous.ckpt") == 8  # before what is measured at the end
     assert isinstance(trainer.checkpoint_callback, Checkpoints)
     assert trainer.checkpoint_callback.last_model_path == str(tmp_path / "last.ckpt")
 
@@ -128,10 +130,11 @@ def test_ctrl_c_finishes_the_batch_and_gives_the_handler_back(tmp_path: Path) ->
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """A process that a shell starts in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A process that a shell starts in the background ignores Ctrl-C, and one under nohup SIGHUP."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -146,6 +149,17 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         fit(tmp_path, Checkpoints(every_kimg=0.2), module=Pressed())
     assert steps_in(tmp_path / "last.ckpt") == 4  # the fifth step was cut
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_save_that_a_second_ctrl_c_cut_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(content: Any, path: Path) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        fit(tmp_path, Checkpoints(0.4), When(4, lambda: monkeypatch.setattr(files, "put", cut)))
+    assert steps_in(tmp_path / "last.ckpt") == 4
 
 
 def test_training_works_outside_the_main_thread(tmp_path: Path) -> None:
@@ -179,6 +193,48 @@ def test_an_error_before_training_overwrites_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"):
         fit(tmp_path, Refuses(), Checkpoints())
     assert steps_in(tmp_path / "last.ckpt") == 4
+
+
+class AtTheEnd(Callback):
+    """Does something in place of the final measurements."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self.do = do
+
+    def on_train_end(self, *args: Any) -> None:
+        self.do()
+
+
+def test_what_was_trained_is_saved_before_the_final_measurements(tmp_path: Path) -> None:
+    seen: list[float] = []
+    look = AtTheEnd(lambda: seen.append(steps_in(tmp_path / "last.ckpt")))
+    fit(tmp_path, Budget(0.5), Checkpoints(0.4), look, epochs=-1)
+    fit(tmp_path, Checkpoints(0.4), look, epochs=-1, max_steps=7)
+    assert seen == [5, 7]
+
+
+def test_the_best_is_kept_where_the_end_fails(tmp_path: Path) -> None:
+    quality = Scores({1.0: 3.0})
+    quality._every = Every(0.3)  # the last is measured at the end
+    with pytest.raises(RuntimeError, match="no"):
+        fit(tmp_path, Checkpoints(), quality, AtTheEnd(stop(RuntimeError("no"))))
+    assert steps_in(tmp_path / "best.ckpt") == BATCHES
+
+
+def test_a_resume_that_fails_before_its_checkpoint_is_read_keeps_the_record(tmp_path: Path) -> None:
+    class Refuses(Callback):
+        def setup(self, *args: Any, **kwargs: Any) -> None:
+            raise ValueError("no data")
+
+    with pytest.raises(ValueError, match="no data"):
+        fit(tmp_path, RunRecord(tmp_path, "v", "d"), Refuses())
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
+    fit(tmp_path, RunRecord(tmp_path, "v", "d"), Checkpoints())
+    before = (tmp_path / "run.json").read_text()
+    for resume in ("last.ckpt", None):
+        with pytest.raises(ValueError, match="no data"):
+            fit(tmp_path, RunRecord(tmp_path, "v", "d"), Refuses(), resume=resume)
+    assert (tmp_path / "run.json").read_text() == before
 
 
 # What a run keeps when something goes wrong: full disks, damaged files, signals.
@@ -275,7 +331,7 @@ def test_the_one_before_last_makes_room_for_the_next(tmp_path: Path, monkeypatch
 
 def test_a_damaged_last_does_not_push_out_the_one_before(tmp_path: Path) -> None:
     """Which the run may just have been resumed from."""
-    fit(tmp_path, Budget(0.5), Checkpoints(every_kimg=0.3), epochs=-1)
+    fit(tmp_path, Budget(0.3), Checkpoints(), epochs=-1)
     last = tmp_path / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"last.ckpt is damaged|cut short"):
@@ -315,7 +371,13 @@ def test_another_plugin_for_checkpoints_is_refused(tmp_path: Path) -> None:
 # Signals
 
 
-@pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, SIGTERMException), (signal.SIGUSR1, Requeue)])
+KINDS = {
+    signal.SIGHUP: SIGTERMException, signal.SIGTERM: SIGTERMException, signal.SIGUSR1: Requeue, signal.SIGUSR2: Requeue
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize(("number", "kind"), KINDS.items())
 @pytest.mark.parametrize("steps", [4, BATCHES])
 def test_a_signal_finishes_the_batch_and_saves(tmp_path: Path, number: int, kind: type, steps: int) -> None:
     class Told(Counter):
@@ -324,15 +386,24 @@ def test_a_signal_finishes_the_batch_and_saves(tmp_path: Path, number: int, kind
                 signal.raise_signal(number)
             super().training_step(batch, batch_idx)
 
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    before = [signal.getsignal(n) for n in (signal.SIGINT, *KINDS)]
     with pytest.raises(kind) as stopped:
         fit(tmp_path, RunRecord(tmp_path, "v", "d"), Checkpoints(), module=Told(), epochs=2)
     assert stopped.value.code is None  # status 0
     assert '"status": "interrupted"' in (tmp_path / "run.json").read_text()
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(n) for n in (signal.SIGINT, *KINDS)] == before
     assert steps_in(tmp_path / "last.ckpt") == steps
     module, _ = fit(tmp_path, Checkpoints(), epochs=2, resume="last.ckpt")
     assert module.places == [(n // BATCHES, n % BATCHES) for n in range(steps, 2 * BATCHES)]
+
+
+def test_nohup_ignores_sighup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        module, _ = fit(tmp_path, Checkpoints(), When(4, lambda: signal.raise_signal(signal.SIGHUP)))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert module.steps == BATCHES
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGUSR1, signal.SIGTERM), (signal.SIGTERM, signal.SIGUSR1)])

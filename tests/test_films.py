@@ -102,7 +102,7 @@ def test_what_is_no_film(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"ends in \.webp, \.gif, \.png"):
         save_film([frame], tmp_path / "film.mp4")
     for fps in (0, 0.01, float("nan"), float("inf")):  # a GIF's frame lasts 655 s at most
-        with pytest.raises(ValueError, match="0.1 to 1000 frames per second"):
+        with pytest.raises(ValueError, match=r"0\.1 to 1000 frames per second"):
             save_film([frame], tmp_path / "film.gif", fps=fps)
     with pytest.raises(ValueError, match="at least one frame"):
         save_film([], tmp_path / "film.gif")

@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt` and `best.ckpt` into `trainer.log_dir`, each in one piece and with a checksum.
 
-    `last.ckpt` is written every `every_kimg`, at the end of the fit, and when the fit stops between two batches: by an
-    error in validation, or by Ctrl-C, SIGTERM or SIGUSR1, which wait for the end of the batch (a second Ctrl-C does
-    not). It is not written after an error within a batch, which may have moved some networks only, nor after an error
-    on one of several ranks. A kill costs at most `every_kimg` and a batch. The checkpoint before it is
-    `previous.ckpt`, where the file system has hard links; on a full disk that is deleted first, and if the new one
-    still cannot be written, the fit ends with an OSError and `last.ckpt` stays.
+    `last.ckpt` is written every `every_kimg`, after the last batch, again after the final measurements, and when the
+    fit stops between two batches: by an error in validation, or by Ctrl-C, SIGHUP, SIGTERM or SIGUSR1, which wait for
+    the end of the batch (a second Ctrl-C does not). It is not written after an error within a batch, which may have
+    moved some networks only, nor after an error on one of several ranks. A kill costs at most `every_kimg` and a batch,
+    and one during the final measurements of a budget no training. The checkpoint before it is `previous.ckpt`, where
+    the file system has hard links; on a full disk that is deleted first, and if the new one still cannot be written,
+    the fit ends with an OSError and `last.ckpt` stays.
 
     `best.ckpt` is written as soon as :class:`Quality` has measured a new best, so that it holds the weights that were
     measured; without a Quality there is none.
 
     A fit stopped in mid-epoch resumes there: the position kept is that after the last batch, before Lightning closes
-    the epoch. SIGTERM raises Lightning's `SIGTERMException`, SIGUSR1 `zoo.callbacks.interrupts.Requeue`; both are a
-    SystemExit of status 0, and after the second `train.py` asks SLURM to requeue the job.
+    the epoch. SIGHUP and SIGTERM raise Lightning's `SIGTERMException`, SIGUSR1 `zoo.callbacks.interrupts.Requeue`; both
+    are a SystemExit of status 0, and after the second `train.py` asks SLURM to requeue the job.
 
     Lightning's ModelCheckpoint is not used: in manual optimisation it ignores `train_time_interval` and warns at every
     save, and its writer leaves files in /tmp when it is killed.
@@ -105,12 +106,13 @@ class Checkpoints(Checkpoint):
             raise self._stop
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Save best.ckpt after a new best score, and last.ckpt when it is due."""
+        """Save best.ckpt after a new best score; last.ckpt when it is due, and before the final measurements."""
         gan = cast("GAN", pl_module)
-        if trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step:
+        ends = trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
+        if ends:
             self._position = trainer.fit_loop.state_dict()
         self._keep_best(trainer, gan)
-        if self._every.due(gan.kimg):
+        if self._every.due(gan.kimg) or ends:
             self._keep_last(trainer, gan)
         self._stop = self._interrupts.stop(gan.steps, gan.device)
         if self._stop is not None:
@@ -129,7 +131,8 @@ class Checkpoints(Checkpoint):
         whole = self._training and batch.ready == batch.processed and trainer.world_size == 1
         gan = cast("GAN", pl_module)
         try:
-            if whole:
+            if whole and getattr(exception, "filename", None) != str(self._folder / LAST):  # which cannot be written
+                self._keep_best(trainer, gan)
                 self._keep_last(trainer, gan)
         except Exception as error:  # do not hide the first one
             rank_zero_warn(f"Checkpoints: could not write {LAST}: {error}")
@@ -154,8 +157,8 @@ class Checkpoints(Checkpoint):
             return
         if trainer.is_global_zero and not leaves_nothing(trainer):
             self._keep_previous()
-        self._last_step = gan.steps
         self.last_model_path = self._write(trainer, LAST)
+        self._last_step = gan.steps
 
     def _keep_previous(self) -> None:
         """Give `last.ckpt`, which the next one is about to replace, another name; not if it is damaged."""

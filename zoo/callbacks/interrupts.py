@@ -21,15 +21,19 @@ class Requeue(SIGTERMException):
     """A stop by SIGUSR1 or SIGUSR2: the run is saved, and is to be started again."""
 
 
-_EFFECTS = {"SIGINT": KeyboardInterrupt, "SIGTERM": SIGTERMException, "SIGUSR2": Requeue, "SIGUSR1": Requeue}
-_HEARD = [getattr(signal, name) for name in _EFFECTS if hasattr(signal, name)]  # Windows has neither of the last two
+_EFFECTS = {
+    "SIGINT": KeyboardInterrupt, "SIGHUP": SIGTERMException, "SIGTERM": SIGTERMException, "SIGUSR2": Requeue,
+    "SIGUSR1": Requeue,
+}  # fmt: skip
+_HEARD = [getattr(signal, name) for name in _EFFECTS if hasattr(signal, name)]  # Windows has SIGINT and SIGTERM
 
 
 class Interrupts:
-    """Handles Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 from :meth:`listen` until :meth:`restore`.
+    """Handles Ctrl-C, SIGHUP, SIGTERM, SIGUSR1 and SIGUSR2 from :meth:`listen` until :meth:`restore`.
 
     Lightning's own handlers are replaced: on SIGTERM its ranks do not all stop after the same batch, and on SIGUSR1 it
-    saves in the middle of one. The second Ctrl-C is not handled, and outside the main thread nothing is.
+    saves in the middle of one. The second Ctrl-C is not handled, nor SIGHUP under nohup, and outside the main thread
+    nothing is.
     """
 
     def __init__(self) -> None:
@@ -42,7 +46,8 @@ class Interrupts:
         self._heard, self._world_size = 0, trainer.world_size
         if threading.current_thread() is threading.main_thread():
             for number in _HEARD:
-                self._before[number] = signal.signal(number, self._hear)
+                if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._hear)
 
     def restore(self) -> None:
         """Install the previous handlers."""

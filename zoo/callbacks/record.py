@@ -38,7 +38,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 class RunRecord(Callback):
-    """Keeps `<run_dir>/run.json`, replaced in one piece when the fit starts and when it ends.
+    """Keeps `<run_dir>/run.json`, replaced in one piece when training starts and when it ends.
 
     - ``variant``, ``dataset``; ``objective``, the class of the module; ``seed``
     - ``versions`` of python, torch, lightning and zoo; ``git``, {"commit", "dirty"} of the zoo's
@@ -46,7 +46,7 @@ class RunRecord(Callback):
       the number of ``ranks``
     - ``started`` (the first time, for a resumed run) and ``ended``, ISO 8601 in UTC
     - ``status``: "running", and for good if the process was killed; "finished"; "interrupted" by
-      Ctrl-C, SIGTERM, SIGUSR1 or SIGUSR2; or "failed", with the exception in ``error``
+      Ctrl-C, SIGHUP, SIGTERM, SIGUSR1 or SIGUSR2; or "failed", with the exception in ``error``
     - ``stopped``: why :class:`EarlyStopping` ended it, else null
     - ``wandb_id``, which is in checkpoints too, to resume W&B's run
     - ``result``: ``kimg``, ``steps``; ``seconds`` of training with all that happens in between, over
@@ -83,17 +83,17 @@ class RunRecord(Callback):
         self._wandb_id = state_dict["wandb_id"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the facts that are known beforehand."""
+        """Gather the facts that are known beforehand."""
         self._started = self._started or _now()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 self._wandb_id = logger.version
         if trainer.is_global_zero:
             self._facts = self._gather(trainer)
-        self._write(trainer, cast("GAN", pl_module), "running")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Write them, and start the clock."""
+        self._write(trainer, cast("GAN", pl_module), "running")
         self._since = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,8 +111,8 @@ class RunRecord(Callback):
             self._next(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Record the failure in run.json."""
-        if trainer.state.fn != TrainerFn.FITTING:
+        """Record the failure in run.json; not where a resume failed before its checkpoint was read."""
+        if trainer.state.fn != TrainerFn.FITTING or (not self._facts and (self.run_dir / "run.json").is_file()):
             return
         self._stop()
         status, error = "interrupted", None

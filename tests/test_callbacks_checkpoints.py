@@ -1,6 +1,7 @@
 """What is written when, and that a run resumed from it goes on where it stopped."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -395,6 +396,21 @@ def test_a_signal_finishes_the_batch_and_saves(tmp_path: Path, number: int, kind
     assert steps_in(tmp_path / "last.ckpt") == steps
     module, _ = fit(tmp_path, Checkpoints(), epochs=2, resume="last.ckpt")
     assert module.places == [(n // BATCHES, n % BATCHES) for n in range(steps, 2 * BATCHES)]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_closed_terminal_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def close() -> None:
+        monkeypatch.setattr("sys.stderr", Closed())
+        signal.raise_signal(signal.SIGHUP)
+
+    with pytest.raises(SIGTERMException):
+        fit(tmp_path, RunRecord(tmp_path, "v", "d"), Checkpoints(), When(4, close))
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "interrupted"
 
 
 def test_nohup_ignores_sighup(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,10 +31,11 @@ def leaves_nothing(trainer: Trainer) -> bool:
 
 
 def say(trainer: Trainer, text: str) -> None:
-    """Print on rank 0, to stderr, above the progress bar where there is one."""
+    """Print on rank 0, to stderr, above the progress bar where there is one; not to a terminal that was closed."""
     if trainer.is_global_zero:
         bar = trainer.progress_bar_callback
-        (print if bar is None else bar.print)(text, file=sys.stderr)  # Lightning's bar takes no flush
+        with suppress(OSError):
+            (print if bar is None else bar.print)(text, file=sys.stderr)  # Lightning's bar takes no flush
 
 
 def wrapped(text: str, indent: str) -> str:

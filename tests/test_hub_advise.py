@@ -1,5 +1,6 @@
 """Advice for a data set: what it rests on, and the command that it ends in."""
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.processes import typed
-from zoo.datamodules import ImageFolder
+from zoo.datamodules import Digits, ImageFolder
 from zoo.hub import catalogue
 from zoo.hub.advise import Facts, advise, facts, nearest
 
@@ -60,6 +61,15 @@ def test_few_images_get_the_recipe_for_few(tmp_path) -> None:
     text = advise(folder(tmp_path, 20), ["--data.root", "my images"], 1, entries)
     assert "few_shot, as 18 are fewer than 2,000 images" in text
     assert "python -m zoo train few_shot --data.root 'my images' --budget.kimg" in text
+
+
+def test_a_shorter_budget_expects_what_the_row_had_by_then(tmp_path) -> None:
+    config = catalogue.Entry(catalogue.find("wgan_gp-digits")).config
+    config["training"]["kimg"] = 1e9
+    config["scores"]["course"] = [[0, 400.0], [0.5, 91.5], [1e8, 5.0]]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    text = advise(Digits(batch_size=32), ["--data", "digits"], 1, [catalogue.Entry(tmp_path)])
+    assert "expected  worse than that: it had 91.5 at 0.5 kimg" in text
 
 
 def test_the_advice_as_it_is_typed(tmp_path) -> None:

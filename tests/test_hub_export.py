@@ -62,6 +62,8 @@ def test_its_facts_are_the_runs(run: Path, published: Path) -> None:
     assert told["scores"]["final"] == rows[-1]
     assert told["scores"]["best"] == min(rows, key=lambda row: row["scores"][name])
     assert told["scores"]["full"] is None
+    assert [kimg for kimg, _ in told["scores"]["course"]] == [0.0, 0.128]
+    assert told["scores"]["course"][-1][1] == rows[-1]["scores"][name]
     assert {"kimg": 0.128, "steps": 2, "seed": 0}.items() <= told["training"].items()
     assert told["training"]["git"] == record["git"]
     assert told["training"]["versions"] == record["versions"]

@@ -20,6 +20,7 @@ from zoo.diagnostics.reader import scaled
 from zoo.gan import GAN
 from zoo.hub.catalogue import Entry
 from zoo.hub.recipe import classes, make, objective
+from zoo.run.records import decode
 
 FEW = 2000  # images, below which a recipe for many overfits: docs/few_shot.md
 TRAINING = 0.9  # of a run's time; scores, pictures and readings take the rest
@@ -133,7 +134,10 @@ def advise(data: Any, words: Sequence[str], minutes: float, entries: Sequence[En
     seconds = seconds_a_step(gan, data)
     kimg = 60 * minutes * TRAINING / seconds * data.batch_size / 1000
     if same and kimg < row["kimg"]:
-        expected = f"worse than that: {row['name']} had {row['kimg']:g} kimg"
+        course = best.config["scores"].get("course", [])
+        at, score = max((point for point in course if point[0] <= kimg), default=(0, None))
+        there = f"it had {decode(score):.4g} at {at:g} kimg" if at else f"it had {row['kimg']:g} kimg"
+        expected = f"worse than that: {there}"
     budget = float(f"{kimg:.2g}")
     return "\n".join(
         [

@@ -69,7 +69,8 @@ def scores(run: Path, kimg: float) -> dict[str, Any] | None:
 
     Returns:
         ``name``, the score, as "fd/fashion-cnn"; ``final``, the cheap measurement at `kimg` itself; ``best``, the
-        best one; and ``full``, the full measurement at `kimg`. The last three are null where there is none.
+        best one; and ``full``, the full measurement at `kimg`: null where there is none. ``course`` is [kimg, score]
+        of every cheap one.
     """
     rows = [row for row in _rows(run / "scores.jsonl") if row["kimg"] <= kimg]
     if not rows:
@@ -86,6 +87,7 @@ def scores(run: Path, kimg: float) -> dict[str, Any] | None:
         "final": _at(kimg, cheap),
         "best": next((row for row in reversed(measured) if f"best/{name}" in row["scores"]), lowest),
         "full": _at(kimg, full),
+        "course": [[row["kimg"], row["scores"][name]] for row in cheap],
     }
 
 

@@ -131,11 +131,14 @@ def test_strange_checksums_are_refused(folder: Path, change: Callable[[str], str
     refused(folder, "SHA256SUMS", said, by=verify)
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model2.safetensors", "adapter_config.json", "last.ckpt"])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model2.safetensors", "adapter_config.json", "last.CKPT"])
 def test_what_is_not_listed_may_not_lie_beside(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"")
     refused(folder, name, by=verify)
     (folder / name).unlink()
+    (folder / "app.py").symlink_to("/etc/passwd")  # which `publish` would send
+    refused(folder, "app.py", by=verify)
+    (folder / "app.py").unlink()
     (folder / ".gitattributes").write_text("")
     verify(folder)
 
@@ -157,6 +160,7 @@ def test_no_folder_is_refused(tmp_path: Path) -> None:
         ("objective", "zoo.variants.wgan_gp", "no objective"), ("name", "../../x", "'../../x'"), ("version", "", "''"),
         ("init_args", [], "init_args"), ("game", {"steps": -1, "images": 0, "g_moves": 0, "seed": 0}, "game"),
         ("game", {"steps": 1, "images": 0, "g_moves": 0}, "game"), ("training", None, "training"),
+        ("game", {"steps": 1, "images": 0, "g_moves": 0, "seed": 0, "frozen": 3}, "frozen must be a list of names"),
     ],
 )  # fmt: skip
 def test_a_configuration_of_another_kind_is_refused(folder: Path, key: str, value: Any, said: str) -> None:

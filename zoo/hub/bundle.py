@@ -191,7 +191,8 @@ def _check_files(folder: Path) -> None:
             raise ValueError(f"{folder / name} is a link or no file; a published checkpoint has plain files")
         if (size := (folder / name).stat().st_size) > _LARGEST.get(name, size):
             raise ValueError(f"{folder / name} has {size} bytes, and never more than {_LARGEST[name]} where it is ours")
-    extra = sorted(p.name for p in folder.iterdir() if p.suffix in _LOADABLE and p.name not in FILES)
+    beside = [p for p in folder.iterdir() if p.name not in FILES]
+    extra = sorted(p.name for p in beside if p.suffix.lower() in _LOADABLE or p.is_symlink())
     if extra:
         raise ValueError(f"{folder} has {', '.join(extra)}, which SHA256SUMS does not list: move it elsewhere")
 
@@ -240,9 +241,12 @@ def _refuse_constant(name: str) -> None:
 
 
 def check_game(game: Any, path: Path) -> None:
-    """ValueError unless `game` has the counters of :func:`counters`."""
+    """ValueError unless `game` has the counters of :func:`counters`, and names what is frozen if anything is."""
     if not isinstance(game, dict) or not all(_is_count(game.get(key)) for key in _COUNTERS):
         raise ValueError(f"{path}: game must have {', '.join(_COUNTERS)}, whole numbers from 0 up")
+    frozen = game.get("frozen", ())
+    if not isinstance(frozen, list | tuple) or not all(isinstance(name, str) for name in frozen):
+        raise ValueError(f"{path}: game: frozen must be a list of names")
 
 
 def _is_count(value: Any) -> bool:

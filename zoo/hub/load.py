@@ -123,9 +123,6 @@ def _of_a_game(path: Path) -> dict[str, Any]:
     if "game" not in checkpoint:
         raise ValueError(f"{path} was not written by the zoo: it has no 'game' entry")
     check_game(checkpoint["game"], path)
-    frozen = checkpoint["game"].get("frozen", ())
-    if not isinstance(frozen, list | tuple) or not all(isinstance(name, str) for name in frozen):
-        raise ValueError(f"{path}: game: frozen must be a list of names")
     return checkpoint
 
 

@@ -5,6 +5,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -40,13 +41,11 @@ def remembered(
     """
     path = cache_folder() / f"{fingerprint(paths, image_shape, setting)}.uint8"
     shape = (len(paths), *image_shape)
-    if _is_whole(path, shape):
-        os.utime(path)
-    else:
-        if not _keep(decode(), path):
-            return torch.cat([*decode()])
+    kept = _mapped(path, shape)
+    if kept is None and _keep(decode(), path):
         _prune(path)
-    return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=shape))
+        kept = _mapped(path, shape)
+    return torch.cat([*decode()]) if kept is None else kept
 
 
 def fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...], setting: object) -> str:
@@ -61,27 +60,30 @@ def fingerprint(paths: Sequence[Path], image_shape: tuple[int, ...], setting: ob
     return digest.hexdigest()
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """The images in a file; None unless it is there and whole."""
     size = math.prod(shape)
-    if not path.is_file() or path.stat().st_size != size + 4:
-        return False
-    return zlib.crc32(np.memmap(path, dtype=np.uint8, mode="r", shape=(size,)).data) == int.from_bytes(_end_of(path))
-
-
-def _end_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-4, os.SEEK_END)
-        return file.read()
+    try:
+        if path.stat().st_size != size + 4:
+            return None
+        mapped = np.memmap(path, dtype=np.uint8, mode="c", shape=(size + 4,))
+        os.utime(path)
+    except OSError:
+        return None
+    whole = zlib.crc32(mapped[:size].data) == int.from_bytes(mapped[size:].tobytes())
+    return torch.from_numpy(mapped[:size].reshape(shape)) if whole else None
 
 
 def _prune(newest: Path) -> None:
-    files = sorted(newest.parent.glob("*.uint8"), key=lambda file: file.stat().st_mtime)
-    total = sum(file.stat().st_size for file in files)
-    for file in files:
-        if total <= MOST or file == newest:
-            return
-        total -= file.stat().st_size
-        file.unlink(missing_ok=True)
+    """Delete the files that were not used for longest, with those that a kill left unfinished."""
+    with suppress(OSError):  # another process prunes or clears the cache, too
+        files = sorted(newest.parent.iterdir(), key=lambda file: file.stat().st_mtime)
+        total = sum(file.stat().st_size for file in files)
+        for file in files:
+            if total <= MOST or file == newest:
+                return
+            total -= file.stat().st_size
+            file.unlink()
 
 
 def _keep(parts: Iterable[Tensor], path: Path) -> bool:

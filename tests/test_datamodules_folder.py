@@ -10,6 +10,7 @@ from PIL import Image
 from tests.files import GREY, RED, fill, greys, loaded, save
 from zoo.__main__ import main
 from zoo.datamodules import ImageFolder, image_folder
+from zoo.datamodules.decoded import remembered
 from zoo.datamodules.image_folder import decode
 from zoo.metrics.features.simple import PixelFeatures
 from zoo.run.pictures import picture
@@ -417,10 +418,24 @@ def test_the_files_unused_for_longest_make_room(root, cache, monkeypatch):
     loaded(root)
     first = set(cache.iterdir())
     assert sum(file.stat().st_size for file in first) == size
+    killed = cache / "killed.part"
+    killed.write_bytes(bytes(100))
+    os.utime(killed, (0, 0))
     loaded(root, image_size=8)
     small = set(cache.iterdir()) - first
     assert len(small) == 2
+    assert killed not in small
     assert len(set(cache.iterdir()) & first) < 2
+
+
+def test_a_cache_that_is_cleared_meanwhile_is_no_obstacle(root, cache):
+    paths = sorted(root.iterdir())
+
+    def decode():
+        main(["cache", "--clear"])
+        yield torch.arange(20, dtype=torch.uint8)[:, None, None, None]
+
+    assert remembered(paths, (1, 1, 1), decode).flatten().tolist() == list(range(20))
 
 
 def test_the_command_shows_and_clears_it(root, cache, capsys):

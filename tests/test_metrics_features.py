@@ -322,13 +322,25 @@ def test_features_of_the_same_images_are_computed_once(tmp_path, monkeypatch) ->
     assert (again.seen, other.seen) == (0, 300)
 
 
-def test_damaged_and_unwritable_caches_are_no_obstacle(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:20],
+        lambda content: b"",
+        lambda content: bytes(len(content)),
+        lambda content: content[:400] + bytes([content[400] ^ 1]) + content[401:],  # in a feature
+        pickle.dumps,
+    ],
+)
+def test_damaged_and_unwritable_caches_are_no_obstacle(tmp_path, monkeypatch, damage) -> None:
     monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path))
     images = torch.rand(10, 1, 16, 16)
     expected = remember(PixelFeatures(), images).features
-    for file in tmp_path.rglob("*.pkl"):
-        file.write_bytes(file.read_bytes()[:20])
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
     assert torch.equal(remember(PixelFeatures(), images).features, expected)
+    assert file.stat().st_size == len(whole)
     (tmp_path / "file").touch()
     monkeypatch.setenv("GAN_ZOO_CACHE", str(tmp_path / "file"))
     assert torch.equal(remember(PixelFeatures(), images).features, expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +37,22 @@ def extract(extractor: Extractor, chunks: Iterable[Tensor], device: torch.device
 def remember(extractor: Extractor, images: Tensor, device: torch.device | str = "cpu") -> Features:
     """Features of images (N, ...), from the disk if these images went through this extractor before.
 
-    They are kept by the contents of the images and the extractor's fingerprint. A file that cannot be read is replaced;
-    where none can be written, the features are computed.
+    They are kept by the contents of the images and the extractor's fingerprint, with a checksum. A file that is damaged
+    is replaced; where none can be written, the features are computed.
     """
-    from joblib import Memory
-
-    def features(images: np.ndarray, fingerprint: str) -> list[np.ndarray | None]:
-        return [
-            None if x is None else x.numpy()
-            for x in extract(extractor, torch.split(torch.from_numpy(images), _CHUNK), device)
-        ]
-
-    call = features
+    pixels = images.detach().cpu().contiguous()
+    digest = blake2b(f"{extractor.fingerprint} {pixels.dtype} {pixels.shape}".encode(), digest_size=16)
+    digest.update(pixels.flatten().numpy().data)
+    path = cache_folder() / "features" / f"{digest.hexdigest()}.npz"
+    try:
+        with np.load(path) as kept:  # reads against the CRC-32 that zip keeps
+            return Features(**{name: torch.from_numpy(kept[name]) for name in kept})
+    except Exception:  # there is none, or it is damaged, of which numpy and zipfile raise a dozen classes
+        found = extract(extractor, torch.split(pixels, _CHUNK), device)
+    part = path.with_suffix(f".{os.getpid()}.part")
     with suppress(OSError):
-        call = Memory(cache_folder() / "features", verbose=0).cache(features)
-    found, logits = call(images.detach().cpu().numpy(), extractor.fingerprint)
-    return Features(torch.from_numpy(found), None if logits is None else torch.from_numpy(logits))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez(file, **{name: x.numpy() for name, x in found._asdict().items() if x is not None})
+        part.replace(path)
+    return found

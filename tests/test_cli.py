@@ -351,3 +351,15 @@ def test_a_misspelt_command_or_option_of_the_zoo_is_answered_by_the_one_that_is_
         zoo_main(words)
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith(line)
+
+
+@pytest.mark.parametrize(("words", "where"), [(["models"], "commands.models.run"), (["train"], "commands.train.train")])
+def test_ctrl_c_ends_a_command_in_one_line(words: list[str], where: str, monkeypatch, capsys) -> None:
+    """While it reads, samples or measures; a fit that has begun saves, and its status is Lightning's."""
+
+    def pressed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"zoo.{where}", pressed)
+    assert zoo_main(words) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"

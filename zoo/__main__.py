@@ -23,7 +23,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status, 2 for the user's mistakes."""
+    """Run one command; returns the exit status: 2 for the user's mistakes, 130 after Ctrl-C."""
+    try:
+        return _main(args)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+def _main(args: Sequence[str] | None) -> int:
     print_anything()
     words = list(sys.argv[1:] if args is None else args)
     name = "gan-zoo" if Path(sys.argv[0]).stem == "gan-zoo" else "python -m zoo"

@@ -172,6 +172,7 @@ GUESSES = [  # of a first hour
     ),
     fit("--model.g_optimizer.lr .inf", "model.init_args.g_optimizer.init_args.lr: is inf; it must be finite"),
     fit("-c {zoo}/configs/wgan_gp.yaml --data.image_size=8 --model.gp_weight=-.inf", "gp_weight: is -inf"),
+    fit("-c {zoo}/configs/wgan.yaml --data.image_size=8 --model.clip=1e39", "WeightClip: c must be above 0 and below"),
     fit("-c {zoo}/configs/acgan.yaml --data.image_size=8 --model.stabilizers=[]", "NSGAN: ", "AuxiliaryClassifier"),
     again(fit("--model.d_optimizer.weight_decay 3e38", "NSGAN: d_optimizer: weight_decay is 3e+38; it must be finite")),
     fit("--model.g_optimizer LBFGS", "NSGAN: g_optimizer: LBFGS evaluates the loss again", "zoo.optim.Adam"),

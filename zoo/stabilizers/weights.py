@@ -53,13 +53,13 @@ class WeightClip(Stabilizer):
     the generator meets outside the box.
 
     Args:
-        c: half the side of the box, above 0.
+        c: half the side of the box, in (0, 1e12).
     """
 
     def __init__(self, c: float = 0.01) -> None:
         super().__init__()
-        if c <= 0:
-            raise ValueError(f"WeightClip: c must be above 0, got {c}")
+        if not 0 < c < 1e12:
+            raise ValueError(f"WeightClip: c must be above 0 and below 1e12, got {c}")
         self.c = c
 
     def prepare(self, gan: Game) -> None:

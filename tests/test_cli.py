@@ -161,7 +161,7 @@ def test_the_working_folder_comes_first(tmp_path, monkeypatch) -> None:
         (
             "zzz",
             ("benchmarks", "sweeps"),
-            "choose from digits, fashion_mnist, fashion_mnist_16, pacgan_grid, pacgan_ring, unrolled_stacked_mnist, lucic",
+            "choose from digits, fashion_mnist, fashion_mnist_16, pacgan_grid, pacgan_ring, unrolled_stacked_mnist",
         ),
         (".", ("", "data"), r"\. is not a file"),
     ],

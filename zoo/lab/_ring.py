@@ -66,10 +66,10 @@ def _mdgan() -> GAN:
     return MDGAN(generator(), small(), small(), encoder, g_optimizer=_adam, d_optimizer=_adam)
 
 
-def _zero_centred(*where: Any, weight: float = 0.05, batches: int = 6000) -> Callable[[], list[GradientPenalty]]:
+def _zero_centred(*where: Any) -> Callable[[], list[GradientPenalty]]:
     """R1 on `real` points, R2 on `fake` ones; the weight falls to a thousandth along a cosine, as γ does in R3GAN."""
-    falling = Cosine(end_kimg=batches * BATCH / 1000, end_factor=1e-3)
-    return lambda: [GradientPenalty(weight, where=w, target="zero", scheduler=falling) for w in where]
+    falling = Cosine(end_kimg=6000 * BATCH / 1000, end_factor=1e-3)
+    return lambda: [GradientPenalty(0.05, where=w, target="zero", scheduler=falling) for w in where]
 
 
 def _decayed(batches: int) -> dict[str, Linear]:

@@ -95,9 +95,10 @@ def of_run(folder: Path) -> Iterator[np.ndarray]:
     paths = sorted((folder / "samples").glob("*.png"), key=_kimg)
     if not paths:
         raise ValueError(f"{folder} has no pictures in samples/; a run writes them unless `samples` is null")
-    size = read_picture(paths[0]).size
+    size = None
     for path in paths:
         drawn = read_picture(path)
+        size = size or drawn.size
         if drawn.size != size:
             raise ValueError(
                 f"{path} has {drawn.width} x {drawn.height} pixels and {paths[0].name} {size[0]} x {size[1]}: "

@@ -76,16 +76,23 @@ def test_another_moments_weights_are_not_the_best(tmp_path: Path) -> None:
     assert not (tmp_path / "best.ckpt").exists()
 
 
-def test_what_was_not_improved_is_not_written_again(tmp_path: Path) -> None:
-    class Diary(SealedIO):
-        def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, **options: Any) -> None:
-            super().save_checkpoint(checkpoint, path)
-            written.append((Path(path).stem, checkpoint["global_step"]))
+class Diary(SealedIO):
+    """Notes what it writes, and the step."""
 
-    written: list[tuple[str, int]] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[tuple[str, int]] = []
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, **options: Any) -> None:
+        super().save_checkpoint(checkpoint, path)
+        self.written.append((Path(path).stem, checkpoint["global_step"]))
+
+
+def test_what_was_not_improved_is_not_written_again(tmp_path: Path) -> None:
+    diary = Diary()
     parts = (Budget(0.4), Checkpoints(every_kimg=0.2), Scores({0.2: 5.0, 0.4: 3.0}))
-    fit(tmp_path, *parts, epochs=-1, plugins=[Diary()])
-    assert written == [("best", 0), ("best", 2), ("last", 2), ("best", 4), ("last", 4), ("last", 4)]
+    fit(tmp_path, *parts, epochs=-1, plugins=[diary])
+    assert diary.written == [("best", 0), ("best", 2), ("last", 2), ("best", 4), ("last", 4), ("last", 4)]
 
 
 @pytest.mark.parametrize("end", ["budget", "steps", "epoch", "budget_at_epoch", "interrupt"])
@@ -212,6 +219,21 @@ def test_what_was_trained_is_saved_before_the_final_measurements(tmp_path: Path)
     fit(tmp_path, Budget(0.5), Checkpoints(0.4), look, epochs=-1)
     fit(tmp_path, Checkpoints(0.4), look, epochs=-1, max_steps=7)
     assert seen == [5, 7]
+
+
+def test_measurements_in_which_a_run_was_killed_are_taken_by_its_resume(tmp_path: Path) -> None:
+    """Lightning leaves out the loop, and `on_train_end` with it, where there is nothing left to train."""
+    killed, unmeasured = AtTheEnd(stop(RuntimeError("killed"))), Scores({})
+    unmeasured._every = Every(1)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(tmp_path, Budget(0.5), killed, unmeasured, Checkpoints(), epochs=-1)
+    before = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for written in ([("best", 5), ("last", 5)], []):
+        diary, scores = Diary(), Scores({0.5: 3.0})
+        fit(tmp_path, Budget(0.5), Checkpoints(), scores, epochs=-1, resume="last.ckpt", plugins=[diary])
+        assert diary.written == written
+        assert (scores.score, scores.best_kimg) == (3.0, 0.5)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["loops"] == before["loops"]
 
 
 def test_the_best_is_kept_where_the_end_fails(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_modes_that_have_no_samples_are_found_with_their_evidence() -> None:
         {**DROPPED, "modes": 0.3},  # a few modes, however far apart
         {**DROPPED, "diversity": lambda i: 0.33 if i < 14 else 0.36},  # narrow over 12 readings, not over 6
         {**DROPPED, **COLLAPSED},  # which has a name of its own
+        {**DROPPED, **CIRCLING},  # from mode to mode: none is without samples for good
     ],
 )
 def test_what_is_no_mode_dropping(series: dict[str, Series]) -> None:

@@ -316,7 +316,6 @@ class ManualTraining(Described, LightningModule, ABC):
         state = {
             "latest": {k: distributed.mean(v) if isinstance(v, Tensor) else v for k, v in self.latest.items()},
             "scores": {t: {r: distributed.gather(o.score) for r, o in out.items()} for t, out in self.outputs.items()},
-            "metrics": dict(self.trainer.callback_metrics),
             "generators": distributed.collect(generator_states(self.device)),
         }
         checkpoint["game"] = {
@@ -329,6 +328,7 @@ class ManualTraining(Described, LightningModule, ABC):
             "frozen": list(self.frozen_names),
             "moments": [len(optimizer.state) for optimizer in self.trainer.optimizers],
             **(self._resumed or state),
+            "metrics": dict(self.trainer.callback_metrics),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

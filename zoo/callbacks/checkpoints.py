@@ -125,6 +125,12 @@ class Checkpoints(Checkpoint):
         self._keep_last(trainer, gan, again=True)
         self._training = False
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save measurements that were still to be taken of a run with nothing left to train."""
+        quality = find(trainer, Quality)
+        if self._last_step is None and quality is not None and quality.measured:
+            self.on_train_end(trainer, pl_module)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save last.ckpt unless the batch was cut short."""
         batch: Any = trainer.fit_loop.epoch_loop.batch_progress.current

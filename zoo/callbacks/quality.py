@@ -88,6 +88,7 @@ class Quality(Callback):
         chosen_name: the key of what `best_by` names.
         best_score: that of the best proxy of a run; it and the last score are kept in checkpoints.
         best_kimg: when that was taken.
+        measured: whether this ``fit`` measured anything.
         seconds: spent in measuring, of this ``fit``.
 
     Raises:
@@ -119,7 +120,7 @@ class Quality(Callback):
         self._best_rank: tuple[str, float, float] | None = None  # what it is chosen by; the lowest is the best
         self._scores: dict[str, float] = {}  # the last
         self._modes_of = 0  # how many modes the data are known to have
-        self.seconds = 0.0
+        self.seconds, self.measured = 0.0, False
         self._floor = math.nan
         self._in_full = False
         self._every = Every(every_kimg)
@@ -161,7 +162,7 @@ class Quality(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the real images, and refuse too few, before anything is trained."""
-        self.seconds, self._started = 0.0, time.monotonic()
+        self.seconds, self.measured, self._started = 0.0, False, time.monotonic()
         with self._clock():
             self._prepare(trainer, pl_module)
 
@@ -192,9 +193,10 @@ class Quality(Callback):
                 self._publish(trainer, gan, self._measure(trainer, gan, full), "full/")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the summary, and the share of time spent here."""
+        """Print the summary, and the share of time spent here; first measure what a killed run had still to."""
         if self._proxy is None:
             return
+        self.on_train_end(trainer, pl_module)  # which Lightning leaves out where there is nothing left to train
         share = self.seconds / (time.monotonic() - self._started)
         say(trainer, f"Quality: {self.summary()}; measuring took {share:.1%} of the time")
 
@@ -277,6 +279,7 @@ class Quality(Callback):
     def _measure(self, trainer: Trainer, gan: GAN, evaluation: Evaluation) -> Measured:
         """The same on every rank."""
         measured: Measured = trainer.strategy.broadcast(evaluation(gan))
+        self.measured = True
         return measured
 
     def _record(self, trainer: Trainer, gan: GAN, once: dict[str, float] | None = None) -> None:

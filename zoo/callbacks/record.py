@@ -101,13 +101,13 @@ class RunRecord(Callback):
         self._stop()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the result."""
-        self._write(trainer, cast("GAN", pl_module), "finished")
+        """Nothing failed: the result can be written once all callbacks are done."""
         self._finished = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Print where it is and how to go on, below the summaries of other callbacks."""
+        """Write the result, and print where it is and how to go on, below the summaries of other callbacks."""
         if stage == "fit" and self._finished:
+            self._write(trainer, cast("GAN", pl_module), "finished")
             self._next(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

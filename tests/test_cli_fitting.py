@@ -173,6 +173,15 @@ def test_callbacks_are_added_changed_and_left_out_by_name(tmp_path: Path) -> Non
     assert not {"Quality", "Samples", "Diagnostics"} & set(older)
 
 
+def test_a_dry_run_leaves_no_folder(tmp_path: Path, capsys) -> None:
+    main([
+        "fit", "-c", f"{ROOT}/configs/nsgan.yaml", "-c", f"{ROOT}/configs/data/ring.yaml", "--trainer.logger=false",
+        f"--trainer.default_root_dir={tmp_path}", "--trainer.accelerator=cpu", "--trainer.fast_dev_run=true",
+    ])  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+    assert "Run: " not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "file"), [("TensorBoardLogger", "events"), ("CSVLogger", "metrics.csv")])
 def test_other_loggers_write_into_the_runs_folder(name: str, file: str, tmp_path: Path) -> None:
     if name == "TensorBoardLogger":

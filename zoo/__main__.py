@@ -62,7 +62,7 @@ def _main(args: Sequence[str] | None) -> int:
         return module.run(chosen) or 0
     except (ValueError, OSError) as error:
         line = first_line(error)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, TypeError, MemoryError) as error:
         reason = no_memory(error)
         if reason is None:
             raise

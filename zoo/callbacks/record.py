@@ -106,7 +106,7 @@ class RunRecord(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the result, and print where it is and how to go on, below the summaries of other callbacks."""
-        if stage == "fit" and self._finished:
+        if stage == "fit" and self._finished and not leaves_nothing(trainer):
             self._write(trainer, cast("GAN", pl_module), "finished")
             self._next(trainer)
 

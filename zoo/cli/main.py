@@ -338,6 +338,8 @@ class ZooCLI(LightningCLI):
             if not full or not hasattr(self, "run"):
                 raise
             _fail(self.run.full(cast(OSError, error)))
+        if subcommand == "fit" and not writes:
+            self.run.discard()
 
 
 def keep_recipe(gan: GAN, recipe: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ class RelativisticGAN(GAN):
     scripts, where D has spectral norm.
 
     Args:
-        discriminator: any real number; no batch norm, which would centre the scores of real images and of fakes apart.
+        discriminator: any real number. With batch norm it normalises real images and fakes apart.
         mode: `pairing` compares xᵢ with G(zᵢ); `average` compares each image with the mean score of the other kind.
         f: `logistic` log(1 + exp(-m)), `least_squares` (m - 1)², `hinge` max(0, 1 - m).
         kwargs: the rest of `GAN`.

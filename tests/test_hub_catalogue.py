@@ -29,7 +29,7 @@ def test_the_catalogue_has_every_variant_of_the_lectures_and_one_on_digits() -> 
 def test_it_is_small() -> None:
     sizes = [entry.facts()["megabytes"] for entry in catalogue.entries()]
     assert max(sizes) <= 5
-    assert sum(sizes) <= 45
+    assert sum(sizes) <= 60
 
 
 @pytest.mark.parametrize("name", catalogue.names())
@@ -45,7 +45,7 @@ def test_an_entry_is_whole_and_samples_images(name: str) -> None:
     assert torch.equal(samples, zoo.from_pretrained(name).sample(8, seed=0))
 
 
-@pytest.mark.parametrize(("kimg", "width", "least"), [(100, 16, 4), (200, 32, 9)])
+@pytest.mark.parametrize(("kimg", "width", "least"), [(100, 16, 4), (200, 32, 10)])
 def test_all_of_one_budget_were_trained_alike(kimg: int, width: int, least: int) -> None:
     """Batches, data, seed and width; learning rates are each variant's, and the autoencoders have half the width."""
     entries = [e for e in catalogue.entries() if e.folder.name.endswith("fashion_mnist") and e.facts()["kimg"] == kimg]

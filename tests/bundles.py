@@ -69,4 +69,4 @@ def refused(folder: Path, *words: str, by: Callable[[Path], object] = read) -> N
         by(folder)
     said = str(caught.value)
     assert all(word in said for word in words), said
-    assert "\n" not in said
+    assert said.isprintable()

@@ -241,6 +241,7 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
         (None, {"a": {**ONE, "shape": [1] * 100_000}}, b"\0" * 4),
         (None, {"a": {**ONE, "dtype": "F4", "shape": [8]}}, b"\0" * 4),  # two numbers to a byte
         (None, {"a": ONE, "b": ONE}, b"\0" * 4),  # one on the other
+        (None, {"a": {**ONE, "dtype": "\r\x1b[2J"}}, b"\0" * 4),  # quoted by the error, it would clear the terminal
         (None, {"a": ONE}, b"\0" * 8),
         (None, [1], b""),
     ],

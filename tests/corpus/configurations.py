@@ -128,7 +128,7 @@ OPTIONS = [
     fit("--trainer.devices=99999", "trainer.devices: 99999 is more than four processes for each CPU core"),
     fit("--trainer.strategy=nope", "strategy", "nope"),
     fit("--model.generator.width=1000000000", "NSGAN", "no memory", "bytes"),
-    fit("--model.generator.latent_dim=1000000000000000000000000000000", "NSGAN", "no memory"),
+    fit("--model.generator.latent_dim=1000000000000000000000000000000", "NSGAN", "2^63 or more"),
     again(fit("--model.generator.latent_dim=99999999999999", "NSGAN")),
     fit("--data=zoo.datamodules.Stacked --data.samples=1000000000000", "no memory", "bytes"),
     fit("--data.batch_size=100000", "Digits", "batch_size=100000", "1433"),

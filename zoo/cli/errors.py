@@ -26,9 +26,8 @@ _NOT_A_CLASS = re.compile(r"(?:dot import path string|No module named|Unable to 
 _NO_SUBCLASS = re.compile(r"(?:Import path (\S+) )?does not correspond to a subclass of (\w+)$")
 _LITERAL = re.compile(r"Expected a (?:typing\.)?Literal\[(.+)\](?:\. Got value: (.*))?$")
 _TYPE = re.compile(r"Expected a <class '([\w.]+)'>(?:\. Got value: (.*))?$")
-_MEMORY = re.compile(
-    r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)|Overflow when unpacking long"
-)
+_MEMORY = re.compile(r"(?:tried to allocate|Tried to allocate|Unable to allocate) ([\d.]+ \w+)")
+_OVERFLOW = "Overflow when unpacking long"
 _BUILT = re.compile(r"Given value: Namespace\(class_path='([\w.]+)'")
 _NO_VALUE = re.compile(r"argument (--\S+): expected one argument")
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
@@ -96,11 +95,13 @@ def explain(
 
 
 def no_memory(error: object) -> str | None:
-    """One line for an out-of-memory error; None for any other."""
+    """One line for a size beyond memory, or beyond 64 bits; None for any other error."""
+    if _OVERFLOW in str(error):
+        return "a size is 2^63 or more: choose smaller sizes"
     match = _MEMORY.search(str(error))
     if match is None and not isinstance(error, MemoryError):
         return None
-    amount = f" for {match[1]} at once" if match and match[1] else ""
+    amount = f" for {match[1]} at once" if match else ""
     return f"there is no memory{amount}: choose smaller sizes"
 
 

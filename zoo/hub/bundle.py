@@ -107,7 +107,8 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _unreadable(path: Path, error: SafetensorError) -> ValueError:
-    return ValueError(f"{path} is cut short, or no safetensors file: {error}")
+    reason = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))  # it quotes the file
+    return ValueError(f"{path} is cut short, or no safetensors file: {reason}")
 
 
 def counters(gan: GAN) -> dict[str, int]:

@@ -186,6 +186,13 @@ def test_at_the_start_when_due_and_once_at_the_end_on_steps_of_lightning() -> No
     assert (own[0][0], own[-1][0]) == (0, 2 * BATCHES - 1)
 
 
+def test_a_fit_of_no_steps_measures_nothing() -> None:
+    data, quality = StubData(1, 8, 8), Quality()
+    fit(StubGAN(data.held_out), data, quality, max_steps=0)
+    assert quality.score is None
+    assert not quality.measured
+
+
 def test_a_validation_inside_fit_measures_nothing() -> None:
     data = StubData(1, 8, 8)
     assert list(fit(StubGAN(data.held_out), data, Quality(), epochs=3).logger.of("fd/pixels8")) == [0, 0.48]

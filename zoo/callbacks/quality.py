@@ -196,7 +196,8 @@ class Quality(Callback):
         """Print the summary, and the share of time spent here; first measure what a killed run had still to."""
         if self._proxy is None:
             return
-        self.on_train_end(trainer, pl_module)  # which Lightning leaves out where there is nothing left to train
+        if cast("GAN", pl_module).steps:
+            self.on_train_end(trainer, pl_module)  # which Lightning leaves out where there is nothing left to train
         share = self.seconds / (time.monotonic() - self._started)
         say(trainer, f"Quality: {self.summary()}; measuring took {share:.1%} of the time")
 

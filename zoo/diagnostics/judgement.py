@@ -166,11 +166,11 @@ def dropping(readings: Sequence[Reading]) -> str:
         return ""
     if _middle(window, "accuracy") >= CERTAIN:
         return ""  # G has not come near the data yet
-    if any(oscillation(readings[: len(readings) - i]) for i in range(STUCK)):
-        return ""  # modes come and go
     alike = {"diversity": NARROW, "feature_diversity": UNLIKE, "modes": FEW}
     if any(_middle(window, what) <= least for what, least in alike.items()):
         return ""  # a collapse, or the way to one
+    if any(oscillation(readings[: len(readings) - i]) for i in range(STUCK)):
+        return ""  # modes come and go
     share, now = _middle(window, "dropped"), window[-1]
     return (
         f"{share:.0%} of the data's modes have next to no sample in {_span(window)}, while samples differ "

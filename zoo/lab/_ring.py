@@ -29,6 +29,7 @@ from zoo.variants.unrolled_gan import UnrolledGAN
 from zoo.variants.wgan_gp import WGANGP
 
 BATCH = 128
+CRITIC_STEPS = 5  # of WGAN-GP, to one of G
 
 
 def start(method: str, seed: int, data: str = "ring") -> tuple[GAN, Toy]:
@@ -96,7 +97,7 @@ METHODS: dict[str, tuple[int, Callable[[], GAN]]] = {
         _game(MinimaxGAN, small, dynamics=lambda: GradientRegularized(0.5), **_decayed(10000)),
     ),
     "consensus": (10000, _game(NSGAN, big, dynamics=lambda: Consensus(10.0), **_RMS)),
-    "wgan_gp": (15000, _game(WGANGP, big, gp_weight=0.1, dynamics=lambda: Alternating(5), **_BETA2)),
+    "wgan_gp": (15000, _game(WGANGP, big, gp_weight=0.1, dynamics=lambda: Alternating(CRITIC_STEPS), **_BETA2)),
     "dragan_one_sided": (6000, _game(DRAGAN, big, one_sided=True)),
     "instance_noise": (6000, _game(NSGAN, big, stabilizers=lambda: [InstanceNoise(6000 * BATCH / 1000 * 0.75, 1.0)])),
     "mdgan": (6000, _mdgan),
